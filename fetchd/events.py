@@ -1,0 +1,301 @@
+"""The facts that fetchd reports: one class an event, its name the vocabulary of the logs.
+
+An event is said once, by calling an :data:`Emit`; the log, the metrics and the progress bars are its renderers
+(``observe/``, ``cli/progress.py``). Texts in an event are already printable (``errors.printable``); a unique-id is
+raw and is escaped by who shows it. No event can carry a secret.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from fetchd.model import Outcome, PollResult, SkipReason, UniqueId
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """The root of all events; ``name`` and ``level`` (debug, info, warning, error) belong to the class."""
+
+    name: ClassVar[str] = ""
+    level: ClassVar[str] = "info"
+
+
+Emit = Callable[[Event], None]
+"""How an event is said. Never raises, and is safe to call from any thread."""
+
+
+@dataclass(frozen=True, slots=True)
+class AccountEvent(Event):
+    """The root of the events that concern one account."""
+
+    account: str
+
+
+# ── one poll ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class PollStarted(AccountEvent):
+    """A worker takes the account in hand."""
+
+    name: ClassVar[str] = "poll.start"
+    level: ClassVar[str] = "debug"
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedIn(AccountEvent):
+    """The session is in the TRANSACTION state. ``tls`` is the protocol version, "" on a plain line."""
+
+    name: ClassVar[str] = "session.login"
+    level: ClassVar[str] = "debug"
+    host: str
+    port: int
+    tls: str
+    capabilities: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Planned(AccountEvent):
+    """The maildrop is listed and the plan is made; ``octets`` and ``fetch_octets`` are the server's claims."""
+
+    name: ClassVar[str] = "poll.plan"
+    level: ClassVar[str] = "debug"
+    messages: int
+    octets: int
+    fetch: int
+    fetch_octets: int
+    delete: int
+    skip: int
+
+
+@dataclass(frozen=True, slots=True)
+class Received(AccountEvent):
+    """More octets of the message in hand arrived: for progress bars, never logged."""
+
+    name: ClassVar[str] = "message.octets"
+    level: ClassVar[str] = "never"
+    octets: int
+
+
+@dataclass(frozen=True, slots=True)
+class MessageDelivered(AccountEvent):
+    """A message is published in its target, durably."""
+
+    name: ClassVar[str] = "message.delivered"
+    level: ClassVar[str] = "debug"
+    uid: UniqueId | None
+    octets: int
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class MessageSkipped(AccountEvent):
+    """A message is left on the server. ``octets`` is the server's claim, None where it made none."""
+
+    name: ClassVar[str] = "message.skipped"
+    level: ClassVar[str] = "info"
+    uid: UniqueId | None
+    reason: SkipReason
+    octets: int | None = None
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TooLarge(MessageSkipped):
+    """A message is larger than ``max_size``: someone should know."""
+
+    level: ClassVar[str] = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class MessagesDeleted(AccountEvent):
+    """The server confirmed, by +OK to QUIT, that these are deleted."""
+
+    name: ClassVar[str] = "message.deleted"
+    level: ClassVar[str] = "debug"
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeletionUnconfirmed(AccountEvent):
+    """QUIT was not answered by +OK: what it would have deleted is settled at the next poll."""
+
+    name: ClassVar[str] = "session.quit_unconfirmed"
+    level: ClassVar[str] = "warning"
+    count: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered(AccountEvent):
+    """An earlier run ended in the middle; what it left in staging is settled now."""
+
+    name: ClassVar[str] = "delivery.recovered"
+    published: int
+    discarded: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnknownAccountHasMail(AccountEvent):
+    """The store has never heard of this account, yet its target holds mail that fetchd delivered: a lost store."""
+
+    name: ClassVar[str] = "store.lost"
+    level: ClassVar[str] = "error"
+    recognised: int
+    unrecognised: int
+    text: str = (
+        "the store does not know this account, but mail was delivered for it before: has the state directory been "
+        "lost? Messages that are recognised in the target are not fetched again, the others are"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class FirstPollOf(AccountEvent):
+    """The store has never heard of this account: everything listed is new, unless ``first_poll: skip``."""
+
+    name: ClassVar[str] = "account.first_poll"
+    level: ClassVar[str] = "warning"
+    messages: int
+    text: str = "first poll: nothing is remembered of this account, so all listed mail counts as new"
+
+
+@dataclass(frozen=True, slots=True)
+class PollDone(AccountEvent):
+    """The poll ended well. ``took`` is seconds."""
+
+    name: ClassVar[str] = "poll.done"
+    result: PollResult
+    took: float
+
+
+@dataclass(frozen=True, slots=True)
+class PollFailed(AccountEvent):
+    """The poll ended in an error; what was delivered before it stays delivered."""
+
+    name: ClassVar[str] = "poll.failed"
+    level: ClassVar[str] = "warning"
+    outcome: Outcome
+    error: str
+    retry: str
+    result: PollResult
+    took: float
+
+
+# ── the store ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class StoreCreated(Event):
+    """No store was found where one should be; a new, empty one was made."""
+
+    name: ClassVar[str] = "store.created"
+    level: ClassVar[str] = "warning"
+    path: str
+    text: str = (
+        "a new, empty store: right on the first start, otherwise the state directory has been lost "
+        "(a container without a volume?) and mail kept on the servers may be fetched again"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRenamed(AccountEvent):
+    """The store knew this maildrop under another name, which the configuration does not use any more."""
+
+    name: ClassVar[str] = "store.renamed"
+    was: str
+
+
+# ── the daemon ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class DaemonStarted(Event):
+    """The configuration is live."""
+
+    name: ClassVar[str] = "daemon.started"
+    version: str
+    accounts: int
+    config: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigWarning(Event):
+    """Something in the configuration works but will hurt."""
+
+    name: ClassVar[str] = "config.warning"
+    level: ClassVar[str] = "warning"
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded(Event):
+    """SIGHUP: the new configuration is live."""
+
+    name: ClassVar[str] = "config.reloaded"
+    accounts: int
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    changed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadFailed(Event):
+    """SIGHUP: the new configuration is bad; the old one keeps running."""
+
+    name: ClassVar[str] = "config.reload_failed"
+    level: ClassVar[str] = "error"
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PollAllRequested(Event):
+    """SIGUSR1: every account is due now."""
+
+    name: ClassVar[str] = "daemon.poll_all"
+
+
+@dataclass(frozen=True, slots=True)
+class PollScheduled(AccountEvent):
+    """When the account is polled next. ``at`` is Unix seconds, ``delay`` seconds from now."""
+
+    name: ClassVar[str] = "poll.next"
+    level: ClassVar[str] = "debug"
+    at: float
+    delay: float
+    failures: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping(Event):
+    """A signal asked us to stop; sessions in hand finish their message or drop it."""
+
+    name: ClassVar[str] = "daemon.stopping"
+    signal: str
+    sessions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped(Event):
+    """The end. ``abandoned`` are accounts whose session did not end in time; the next start settles them."""
+
+    name: ClassVar[str] = "daemon.stopped"
+    abandoned: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class InternalError(AccountEvent):
+    """A bug in fetchd: the poll ended, the daemon goes on. ``trace`` is for the bug report."""
+
+    name: ClassVar[str] = "internal.error"
+    level: ClassVar[str] = "error"
+    error: str
+    trace: str
+
+
+@dataclass(frozen=True, slots=True)
+class HttpListening(Event):
+    """The HTTP endpoint is up."""
+
+    name: ClassVar[str] = "http.listening"
+    address: str

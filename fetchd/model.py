@@ -1,0 +1,464 @@
+"""The values that the rooms of fetchd hand to each other: frozen, slotted, without behaviour of their own.
+
+Units are in the names or the docstrings: times are seconds (``float`` where monotonic or a duration, ``int`` Unix
+seconds where stored), sizes are octets. A unique-id is opaque ``bytes`` (RFC 1939 §7), a message number is an ``int``
+that means something only within one session.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from pathlib import Path
+from typing import Final, NewType
+
+POP3_PORT: Final = 110
+"""RFC 1939 §3."""
+POP3S_PORT: Final = 995
+"""POP3 over implicit TLS, RFC 8314 §3.2."""
+
+UniqueId = NewType("UniqueId", bytes)
+"""A server's name for a message, as UIDL gives it: opaque octets without a line end, compared bytewise."""
+
+
+# ── secrets ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Secret:
+    """A password in memory. Neither ``repr`` nor ``str`` nor pickling shows it; only :meth:`reveal` does."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: bytes) -> None:
+        self._value = value
+
+    def reveal(self) -> bytes:
+        """Returns the secret's octets; the caller puts them on the wire and nowhere else."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash((Secret, self._value))
+
+    def __reduce__(self) -> str:
+        raise TypeError("a Secret is not pickled")
+
+
+@dataclass(frozen=True, slots=True)
+class SecretFile:
+    """The secret is a file's content, less one trailing line end."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class SecretEnv:
+    """The secret is an environment variable's value."""
+
+    variable: str
+
+
+@dataclass(frozen=True, slots=True)
+class SecretCommand:
+    """The secret is what a command prints, less one trailing line end; run without a shell."""
+
+    argv: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SecretCredential:
+    """The secret is a systemd credential: the file of that name in ``$CREDENTIALS_DIRECTORY``."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class SecretValue:
+    """The secret stands in the configuration itself."""
+
+    value: Secret
+
+
+SecretSource = SecretFile | SecretEnv | SecretCommand | SecretCredential | SecretValue
+"""Where a secret is to be had. It is read anew at every login, so that a rotated password needs no reload."""
+
+
+# ── an account, as configured ────────────────────────────────────────────────────────────────────────────────────
+
+
+class TlsMode(StrEnum):
+    """How the line is protected. There is no "if available": what is asked for is had, or the session ends."""
+
+    IMPLICIT = "implicit"
+    STARTTLS = "starttls"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """The TLS settings of one account; chain and host name are verified unless ``fingerprint`` pins the certificate.
+
+    Attributes:
+        ca_file: PEM file of the authorities to trust instead of the system's.
+        fingerprint: SHA-256 of the server's DER certificate, 32 octets; trusted instead of any chain.
+        client_cert, client_key: PEM files of the certificate that we show.
+        server_name: the name to verify, and to send as SNI, instead of the account's host.
+    """
+
+    mode: TlsMode = TlsMode.IMPLICIT
+    ca_file: Path | None = None
+    fingerprint: bytes | None = None
+    client_cert: Path | None = None
+    client_key: Path | None = None
+    server_name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MaildirTarget:
+    """Deliver into this Maildir; ``create_parents`` allows creating the directories above it too."""
+
+    path: Path
+    create_parents: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MboxTarget:
+    """Append to this mbox (mboxrd quoting)."""
+
+    path: Path
+    create_parents: bool = False
+
+
+Target = MaildirTarget | MboxTarget
+
+
+def target_text(target: Target) -> str:
+    """Returns a target as one line of text for the store: ``maildir:PATH`` or ``mbox:PATH``."""
+    return f"{'maildir' if isinstance(target, MaildirTarget) else 'mbox'}:{target.path}"
+
+
+def parse_target(text: str) -> Target:
+    """Returns the target that :func:`target_text` wrote; it is never created anew, so neither are its parents."""
+    kind, _, path = text.partition(":")
+    return MaildirTarget(Path(path)) if kind == "maildir" else MboxTarget(Path(path))
+
+
+class FirstPoll(StrEnum):
+    """What the first poll of an account does with the mail that is already there."""
+
+    ALL = "all"
+    SKIP = "skip"
+
+
+class UniqueIdsChanged(StrEnum):
+    """What to do when not one known unique-id is listed any more, as after a server migration."""
+
+    STOP = "stop"
+    FETCH = "fetch"
+    SKIP = "skip"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What to fetch from an account, and what to delete there.
+
+    Attributes:
+        delete_after: seconds from first seen to deletion on the server; 0 deletes as soon as the delivered copy is on
+            disk, None never deletes.
+        max_size: octets; larger messages stay on the server and are reported.
+        max_messages: the most messages fetched in one poll.
+    """
+
+    delete_after: int | None = None
+    first_poll: FirstPoll = FirstPoll.ALL
+    unique_ids_changed: UniqueIdsChanged = UniqueIdsChanged.STOP
+    max_size: int | None = None
+    max_messages: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """One POP3 account as configured.
+
+    Attributes:
+        interval: seconds between two polls that succeed.
+        timeout: seconds that connecting, and every single read or write, may take.
+        session_timeout: seconds that one session may take as a whole.
+    """
+
+    name: str
+    host: str
+    port: int
+    tls: Tls
+    user: str
+    password: SecretSource
+    target: Target
+    policy: Policy = Policy()
+    interval: float = 300.0
+    timeout: float = 60.0
+    session_timeout: float = 3600.0
+    allow_plaintext_password: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LogSettings:
+    """How events are written: ``format`` is auto, console or json; ``level`` debug, info, warning or error."""
+
+    format: str = "auto"
+    level: str = "info"
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAddress:
+    """Where /metrics and /healthz are served."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """A whole configuration file, checked. ``warnings`` are lines about what works but will hurt."""
+
+    source: Path
+    accounts: Mapping[str, Account]
+    state: Path
+    http: HttpAddress | None = None
+    log: LogSettings = LogSettings()
+    workers: int = 64
+    sessions_per_host: int = 4
+    warnings: tuple[str, ...] = ()
+
+
+# ── what a server says ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One status reply.
+
+    Attributes:
+        ok: whether it was ``+OK``.
+        text: what follows the status indicator, without the response code.
+        code: the RFC 2449 §8 response code in upper case without its brackets, for example ``SYS/TEMP``; or "".
+    """
+
+    ok: bool
+    text: bytes = b""
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MessageInfo:
+    """One line of LIST: a message number and the size in octets that the server claims (a hint, never a promise)."""
+
+    number: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """The answer to CAPA (RFC 2449 §5): each capability in upper case, with its parameters as sent."""
+
+    items: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def __contains__(self, capability: object) -> bool:
+        return capability in self.items
+
+    def parameters(self, capability: str) -> tuple[str, ...]:
+        """Returns a capability's parameters; empty where it is absent or has none."""
+        return self.items.get(capability, ())
+
+
+# ── what is listed, what is remembered, what to do ───────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRef:
+    """One message of a listing: its number in this session, its unique-id, and the size the server claims.
+
+    ``uid`` is None where the server has no UIDL; ``size`` is None where LIST left the message out.
+    """
+
+    number: int
+    uid: UniqueId | None
+    size: int | None
+
+
+class Fate(IntEnum):
+    """How a unique-id came to be known. The stored numbers never change their meaning."""
+
+    DELIVERED = 1
+    """We delivered it and have the record: it may be deleted on the server."""
+    SKIPPED = 2
+    """It was there before us and was marked as seen: it is never ours to delete."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the store remembers of one unique-id of an account.
+
+    Attributes:
+        copies: how many messages with this unique-id are accounted for (RFC 1939 §7 permits identical copies to share).
+        first_seen: Unix seconds.
+        fate: DELIVERED only if every copy was.
+        listed: False once the server confirmed its deletion or stopped listing it.
+    """
+
+    copies: int
+    first_seen: int
+    fate: Fate
+    listed: bool = True
+
+
+class SkipReason(StrEnum):
+    """Why a listed message is neither fetched nor already known."""
+
+    TOO_LARGE = "too_large"
+    OVER_LIMIT = "over_limit"
+    FIRST_POLL = "first_poll"
+    REFUSED = "refused"
+    SERVER_MIGRATED = "server_migrated"
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """A message that this poll leaves alone, and why."""
+
+    ref: MessageRef
+    reason: SkipReason
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one poll does, in the order of message numbers.
+
+    Attributes:
+        fetch: to be fetched.
+        delete: known, delivered and due to be deleted now.
+        mark: to be remembered as seen without fetching.
+        skip: left alone this time, with the reason.
+        vanished: unique-ids that were listed at the last poll and are not any more.
+        returned: unique-ids that had vanished and are listed again.
+    """
+
+    fetch: tuple[MessageRef, ...] = ()
+    delete: tuple[MessageRef, ...] = ()
+    mark: tuple[MessageRef, ...] = ()
+    skip: tuple[Skip, ...] = ()
+    vanished: tuple[UniqueId, ...] = ()
+    returned: tuple[UniqueId, ...] = ()
+
+
+# ── a message on its way to disk ─────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """A complete message in the staging directory, not yet visible to anybody.
+
+    Attributes:
+        name: its file name there, and later in ``new/``.
+        size: octets on disk, that is after CRLF → LF.
+        digest: BLAKE2b-128 of the octets on disk.
+    """
+
+    name: str
+    size: int
+    digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """A staged message that the store has recorded for its target: it will be published, whatever happens.
+
+    Attributes:
+        uid: None where the server has no UIDL.
+        staged: the file in staging.
+        target: the target that it was staged for, as :func:`target_text` writes it; the store records it, so that a
+            crash followed by a changed configuration publishes the message where it was going.
+    """
+
+    uid: UniqueId | None
+    staged: Staged
+    target: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a batch is being appended to an mbox: recorded before the first octet is written.
+
+    Attributes:
+        inode: of the mbox file, so that a file that was replaced meanwhile is not mistaken for it.
+        offset: octets from the file's start to the batch's first.
+        length: octets of the whole batch as written, quoting and separators included.
+        digest: BLAKE2b-128 of these octets.
+        names: of the staged messages, in the order written.
+        done: whether the append is known to be on disk.
+    """
+
+    inode: int
+    offset: int
+    length: int
+    digest: bytes
+    names: tuple[str, ...]
+    done: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AccountRecord:
+    """What the store tells ``fetchd status`` of an account. Times are Unix seconds, None where there was none."""
+
+    name: str
+    user: str
+    host: str
+    seen: int
+    delivered: int
+    last_success: int | None = None
+    last_failure: int | None = None
+    last_error: str = ""
+
+
+class Outcome(StrEnum):
+    """How a poll ended: the label ``outcome`` of ``fetchd_polls_total``."""
+
+    OK = "ok"
+    NETWORK = "network"
+    TLS = "tls"
+    PROTOCOL = "protocol"
+    AUTH = "auth"
+    BUSY = "busy"
+    REFUSED = "refused"
+    POLICY = "policy"
+    SECRET = "secret"  # noqa: S105 - a label
+    DELIVERY = "delivery"
+    STORE = "store"
+    INTERRUPTED = "interrupted"
+    INTERNAL = "internal"
+
+
+@dataclass(frozen=True, slots=True)
+class PollResult:
+    """One poll of one account, finished.
+
+    Attributes:
+        delivered: messages published in the target.
+        octets: of these, as on disk.
+        deleted: messages whose deletion the server confirmed at QUIT.
+        skipped: messages left alone, by reason.
+        remaining: messages in the maildrop when it was listed; None if it never was.
+        more: True where ``max_messages`` left messages for another poll.
+    """
+
+    account: str
+    delivered: int = 0
+    octets: int = 0
+    deleted: int = 0
+    skipped: Mapping[SkipReason, int] = field(default_factory=dict)
+    maildrop_messages: int | None = None
+    maildrop_octets: int | None = None
+    more: bool = False

@@ -1,0 +1,336 @@
+"""The seams of fetchd on one page: what the use case and the daemon need of the world outside.
+
+``fetch.py`` and ``daemon.py`` know these and nothing behind them; ``app.py`` names the classes that fill them.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Protocol, Self
+
+from fetchd.errors import MessageRefusedError
+from fetchd.events import Emit
+from fetchd.model import (
+    Account,
+    AccountRecord,
+    Capabilities,
+    Committed,
+    Fate,
+    MessageInfo,
+    Placement,
+    PollResult,
+    Secret,
+    SecretSource,
+    Seen,
+    Staged,
+    UniqueId,
+)
+
+Write = Callable[[bytes | bytearray | memoryview], object]
+"""Takes the next octets of a message body; the buffer is valid only during the call."""
+
+
+class Clock(Protocol):
+    """Time, so that tests can own it."""
+
+    def wall(self) -> float:
+        """Returns Unix seconds; may step in either direction."""
+        ...
+
+    def monotonic(self) -> float:
+        """Returns seconds that only grow; for deadlines and durations."""
+        ...
+
+
+class StopSignal(Protocol):
+    """Whether fetchd was asked to stop."""
+
+    def requested(self) -> bool:
+        """Returns True once a stop was asked for: start nothing new."""
+        ...
+
+    def overdue(self) -> bool:
+        """Returns True once the grace is over too: drop the message in hand."""
+        ...
+
+
+class Secrets(Protocol):
+    """Where passwords come from."""
+
+    def reveal(self, source: SecretSource) -> Secret:
+        """Returns the secret.
+
+        Raises:
+            SecretError: it cannot be had, is empty, or holds CR, LF or NUL.
+        """
+        ...
+
+
+# ── the server ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class Retrieved:
+    """One RETR answered in full: ``octets`` passed to the sink, or the server's refusal of that one message."""
+
+    number: int
+    octets: int = 0
+    refused: MessageRefusedError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """One DELE answered: marked for deletion, or refused."""
+
+    number: int
+    refused: MessageRefusedError | None = None
+
+
+class Maildrop(Protocol):
+    """A POP3 session in the TRANSACTION state, as the use case sees it.
+
+    Every method raises ``NetworkError``, ``ProtocolError`` or ``POP3Error``. As a context manager it quits on success
+    and drops the line without QUIT on an exception, so that an unwinding stack never commits a deletion.
+    """
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+
+    @property
+    def tls_version(self) -> str:
+        """The TLS protocol in use, for example ``TLSv1.3``; "" on a plain line."""
+        ...
+
+    def capabilities(self) -> Capabilities:
+        """Returns what CAPA said after the login; empty where the server has no CAPA."""
+        ...
+
+    def stat(self) -> tuple[int, int]:
+        """Returns the number of messages and their octets, as the server claims."""
+        ...
+
+    def list_messages(self) -> list[MessageInfo]:
+        """Returns LIST's lines."""
+        ...
+
+    def unique_ids(self) -> dict[int, UniqueId]:
+        """Returns UIDL's lines as message number → unique-id."""
+        ...
+
+    def retrieve_each(self, numbers: Sequence[int], sink: Callable[[int], Write]) -> Iterator[Retrieved]:
+        """Retrieves messages in order, several in flight where the server can; yields as each one is complete.
+
+        ``sink(number)`` is called when a message's first octets are at hand and returns where they go. What the sink
+        or its write raises passes through, after which the session is broken: no further command, no QUIT.
+        """
+        ...
+
+    def delete_each(self, numbers: Sequence[int]) -> Iterator[Deleted]:
+        """Marks messages for deletion, several in flight where the server can."""
+        ...
+
+    def quit(self) -> None:
+        """Sends QUIT and returns when the server has confirmed it; closes the line in any case."""
+        ...
+
+    def close(self) -> None:
+        """Drops the line without a word. Deletes nothing, never raises, may be called twice."""
+        ...
+
+
+Connect = Callable[[Account, Secret], Maildrop]
+"""Connects, secures the line, logs in. Raises ``NetworkError``, ``TlsError``, ``ProtocolError``, ``POP3Error``."""
+
+
+# ── the target ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class StagedFile(Protocol):
+    """A message being written into staging. Either :meth:`finish` or :meth:`abandon` ends it."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Appends octets as they came from the wire; CRLF is stored as LF, over any chunk's edge."""
+        ...
+
+    def finish(self) -> Staged:
+        """Ends a message whose terminator was seen: the file has its final name in staging from here on."""
+        ...
+
+    def abandon(self) -> None:
+        """Removes what was written. Never raises."""
+        ...
+
+
+class Journal(Protocol):
+    """The part of the store that an mbox needs while it appends: see DESIGN §4 and ``docs/architecture.md``."""
+
+    def appending(self, placement: Placement) -> None:
+        """Records, durably, where a batch is about to be appended."""
+        ...
+
+    def appended(self, placement: Placement) -> None:
+        """Records, durably, that the batch is on disk."""
+        ...
+
+    def placements(self) -> Sequence[Placement]:
+        """Returns the appends that were recorded and not yet settled, oldest first."""
+        ...
+
+
+class Delivery(Protocol):
+    """One account's way into its target: stage → (the store commits) → publish.
+
+    One instance serves one session of one account; several may work on the same target at a time. Every method
+    raises ``DeliveryError`` and leaves the target readable.
+    """
+
+    def prepare(self, *, create: bool = True) -> None:
+        """Checks the target and its staging, and removes this account's half-written files.
+
+        ``create`` is False where mail is waiting in this target's staging to be published: a missing target then
+        means a missing mount, and creating it anew would take the waiting mail for published. An error, not a mkdir.
+        """
+        ...
+
+    def leftovers(self) -> Sequence[str]:
+        """Returns the names of this account's complete files in staging."""
+        ...
+
+    def stage(self, name: str) -> StagedFile:
+        """Opens a new file in staging."""
+        ...
+
+    def flush(self, batch: Sequence[Staged]) -> None:
+        """Returns when these finished files, and their names in staging, are on disk. Raises with the batch undone."""
+        ...
+
+    def publish(self, batch: Sequence[Committed], journal: Journal) -> None:
+        """Makes a committed batch visible to mail readers, durably. May be called again after a failure."""
+        ...
+
+    def recover(self, batch: Sequence[Committed], journal: Journal) -> int:
+        """Publishes what an earlier run committed and may not have published; returns how many were still to do."""
+        ...
+
+    def adopt(self, name: str) -> Staged:
+        """Returns size and digest of a complete file in staging that the store knows nothing of."""
+        ...
+
+    def discard(self, names: Sequence[str]) -> None:
+        """Removes complete files from staging that the store knows nothing of and that will be fetched again."""
+        ...
+
+    def delivered(self) -> Iterator[str]:
+        """Yields the names of this account's messages that the target can still tell; nothing for an mbox."""
+        ...
+
+    def has_mail(self) -> bool:
+        """Returns whether the target holds any mail, whoever delivered it."""
+        ...
+
+
+OpenDelivery = Callable[[Account], Delivery]
+"""Returns the delivery for an account's target; touches nothing yet."""
+
+
+# ── the memory ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Store(Protocol):
+    """What fetchd remembers. Every writing method is one transaction, durable on return; all raise ``StoreError``.
+
+    After an error nothing is assumed: a failed commit may have happened. Ask :meth:`outbox`. Safe for many threads.
+    """
+
+    def knows(self, account: str) -> bool:
+        """Returns whether this account was ever polled to the end of a listing."""
+        ...
+
+    def seen(self, account: str) -> Mapping[UniqueId, Seen]:
+        """Returns every unique-id that is remembered for the account."""
+        ...
+
+    def troubled(self, account: str) -> frozenset[UniqueId]:
+        """Returns the unique-ids whose retrieval broke a session: they are fetched last."""
+        ...
+
+    def mark_troubled(self, account: str, uid: UniqueId, *, now: int) -> None:
+        """Remembers that a session broke while this message was in hand; delivering it forgets that."""
+        ...
+
+    def commit(self, account: str, batch: Sequence[Committed], *, now: int, settled: Sequence[str] = ()) -> None:
+        """Records a staged batch, seen and to be published: the one point of truth (DESIGN §4).
+
+        Args:
+            account: the account's name.
+            batch: the messages, flushed in staging.
+            now: Unix seconds; becomes ``first_seen`` of what is new.
+            settled: names of an earlier batch that is published and durable: forgotten in the same transaction.
+        """
+        ...
+
+    def settle(self, account: str, names: Sequence[str]) -> None:
+        """Forgets names (and placements of them) that are published and durable."""
+        ...
+
+    def outbox(self, account: str) -> Sequence[Committed]:
+        """Returns what was committed and not yet settled, in the order committed, each with its target."""
+        ...
+
+    def mark(self, account: str, uids: Sequence[UniqueId], *, fate: Fate, now: int) -> None:
+        """Remembers listed messages as seen without fetching them; one copy for each time a unique-id occurs."""
+        ...
+
+    def listed(self, account: str, *, vanished: Sequence[UniqueId], returned: Sequence[UniqueId], now: int) -> None:
+        """Records a complete listing: the account is known from here on; purges what vanished 90 days ago."""
+        ...
+
+    def journal(self, account: str) -> Journal:
+        """Returns the account's journal of appends to its mbox."""
+        ...
+
+    def poll_ended(self, account: str, result: PollResult, *, error: str, now: int) -> None:
+        """Records the end of a poll for ``fetchd status``; ``error`` is "" where it ended well."""
+        ...
+
+    def accounts(self) -> Sequence[AccountRecord]:
+        """Returns a line for every account that the store has heard of."""
+        ...
+
+
+# ── the use case: what it works with, and how the daemon sees it ─────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """When a batch is closed, whichever comes first; ``seconds`` bounds how long mail stays invisible."""
+
+    messages: int = 64
+    octets: int = 16 * 2**20
+    seconds: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What the use case works with; ``app.py`` fills it. ``nonce`` returns 64 random bits, ``host`` is our name."""
+
+    connect: Connect
+    open_delivery: OpenDelivery
+    store: Store
+    secrets: Secrets
+    clock: Clock
+    emit: Emit
+    nonce: Callable[[], int]
+    host: str
+    limits: BatchLimits = BatchLimits()
+
+    def now(self) -> int:
+        """Returns Unix seconds."""
+        return int(self.clock.wall())
+
+
+Poll = Callable[[Account, StopSignal], PollResult]
+"""Polls one account once. Raises ``AccountError``; anything else is a bug in fetchd."""
