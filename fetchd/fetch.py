@@ -1,0 +1,157 @@
+"""THE use case: one account, one session, straight-line code.
+
+::
+
+    recover → log in → list → plan → fetch (intake.py: stage, flush, commit, publish) → DELE → QUIT → confirm
+
+What goes wrong ends this poll with an ``AccountError`` and leaves a state that the next poll's recovery settles.
+Nothing is deleted before it is published, and only QUIT's +OK makes a deletion true.
+"""
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+from fetchd import events
+from fetchd.errors import AccountError, NetworkError, POP3Error, ProtocolError, StoreError
+from fetchd.intake import Intake, Tally
+from fetchd.model import Account, Fate, MessageRef, Plan, PollResult, SkipReason, UniqueId
+from fetchd.plan import make_plan
+from fetchd.ports import Delivery, Maildrop, StopSignal, World
+from fetchd.recovery import Listing, meet, publish_committed, recognise_orphans, settle_unknown
+
+
+def poll_account(account: Account, stop: StopSignal, *, world: World) -> PollResult:
+    """Polls one account once, and says how it went: to the store, as events, and to the caller.
+
+    Raises:
+        AccountError: with ``account`` set; what was delivered before it stays delivered.
+    """
+    tally = Tally(account.name)
+    began = world.clock.monotonic()
+    world.emit(events.PollStarted(account.name))
+    try:
+        _poll(account, stop, world=world, tally=tally)
+        world.store.poll_ended(account.name, tally.result(), error="", now=world.now())
+    except AccountError as error:
+        error.account = account.name
+        with suppress(StoreError):
+            world.store.poll_ended(account.name, tally.result(), error=str(error), now=world.now())
+        took = world.clock.monotonic() - began
+        world.emit(events.PollFailed(account.name, error.outcome, str(error), error.retry.value, tally.result(), took))
+        raise
+    result = tally.result()
+    world.emit(events.PollDone(account.name, result, world.clock.monotonic() - began))
+    return result
+
+
+def _poll(account: Account, stop: StopSignal, *, world: World, tally: Tally) -> None:
+    delivery = world.open_delivery(account)
+    unknown = publish_committed(account, delivery, world=world)
+    password = world.secrets.reveal(account.password)
+    with world.connect(account, password) as maildrop:
+        _say_logged_in(account, maildrop, world=world)
+        listing = read_listing(maildrop)
+        tally.maildrop_messages, tally.maildrop_octets = listing.messages, listing.octets
+        intake = Intake(account, stop, world=world, delivery=delivery, tally=tally)
+        settle_unknown(account, unknown, listing, world=world, delivery=delivery, intake=intake)
+        plan = _plan(account, listing, world=world, delivery=delivery)
+        _say_planned(account, listing, plan, world=world, tally=tally)
+        intake.fetch(maildrop, plan.fetch)
+        intake.settle()
+        deletable = intake.delivered if account.policy.delete_after == 0 else []
+        marked = _mark_for_deletion(maildrop, [*plan.delete, *deletable])
+        _quit(account, maildrop, marked, world=world, tally=tally)
+
+
+def read_listing(maildrop: Maildrop) -> Listing:
+    """Lists the maildrop: STAT, UIDL, LIST.
+
+    UIDL decides which messages there are: one that arrived between two commands waits for the next poll. Where the
+    server has no UIDL, LIST does.
+
+    Raises:
+        POP3Error: the server refuses to list; or refuses a UIDL that it says it has.
+    """
+    messages, octets = maildrop.stat()
+    if not messages:
+        return Listing((), 0, octets, has_unique_ids=True)
+    try:
+        uids: dict[int, UniqueId] | None = maildrop.unique_ids()
+    except POP3Error as error:
+        if "UIDL" in maildrop.capabilities() or error.reply.code:
+            raise
+        uids = None
+    sizes = {info.number: info.size for info in maildrop.list_messages()}
+    if uids is None:
+        refs = tuple(MessageRef(number, None, sizes[number]) for number in sorted(sizes))
+    else:
+        refs = tuple(MessageRef(number, uids[number], sizes.get(number)) for number in sorted(uids))
+    return Listing(refs, messages, octets, has_unique_ids=uids is not None)
+
+
+def _plan(account: Account, listing: Listing, *, world: World, delivery: Delivery) -> Plan:
+    """Makes the plan, and records what it says about unique-ids before anything is fetched."""
+    store, name = world.store, account.name
+    known = store.knows(name)
+    if not known:
+        meet(account, listing, world=world, delivery=delivery)
+    recognise_orphans(account, listing, world=world)
+    plan = make_plan(
+        listing.refs,
+        store.seen(name),
+        policy=account.policy,
+        known=known,
+        now=world.now(),
+        troubled=store.troubled(name),
+    )
+    if plan.mark:
+        uids = [ref.uid for ref in plan.mark if ref.uid is not None]
+        store.mark(name, uids, fate=Fate.SKIPPED, now=world.now())
+    if plan.vanished or plan.returned or not known:
+        store.listed(name, vanished=plan.vanished, returned=plan.returned, now=world.now())
+    return plan
+
+
+def _mark_for_deletion(maildrop: Maildrop, refs: Sequence[MessageRef]) -> list[MessageRef]:
+    """DELEs what is published and committed; returns what the server accepted."""
+    by_number = {ref.number: ref for ref in refs}
+    return [by_number[item.number] for item in maildrop.delete_each([*by_number]) if item.refused is None]
+
+
+def _quit(account: Account, maildrop: Maildrop, marked: Sequence[MessageRef], *, world: World, tally: Tally) -> None:
+    """QUIT commits the deletions (RFC 1939 §6). Where its answer is lost, the next UIDL settles what became of them."""
+    try:
+        maildrop.quit()
+    except (NetworkError, ProtocolError, POP3Error) as error:
+        if marked:
+            world.emit(events.DeletionUnconfirmed(account.name, len(marked), str(error)))
+        return
+    if marked:
+        gone = [ref.uid for ref in marked if ref.uid is not None]
+        world.store.listed(account.name, vanished=gone, returned=(), now=world.now())
+        tally.deleted = len(marked)
+        world.emit(events.MessagesDeleted(account.name, len(marked)))
+
+
+def _say_logged_in(account: Account, maildrop: Maildrop, *, world: World) -> None:
+    capabilities = tuple(sorted(maildrop.capabilities().items))
+    world.emit(events.LoggedIn(account.name, account.host, account.port, maildrop.tls_version, capabilities))
+
+
+def _say_planned(account: Account, listing: Listing, plan: Plan, *, world: World, tally: Tally) -> None:
+    for skip in plan.skip:
+        tally.skipped[skip.reason] += 1
+        if skip.reason is SkipReason.TOO_LARGE:
+            world.emit(events.TooLarge(account.name, skip.ref.uid, skip.reason, skip.ref.size))
+    tally.more = SkipReason.OVER_LIMIT in tally.skipped
+    world.emit(
+        events.Planned(
+            account.name,
+            messages=listing.messages,
+            octets=listing.octets,
+            fetch=len(plan.fetch),
+            fetch_octets=sum(ref.size or 0 for ref in plan.fetch),
+            delete=len(plan.delete),
+            skip=len(plan.skip),
+        )
+    )

@@ -1,0 +1,189 @@
+"""The way of a message from the session into its target: stage → flush → commit → publish, in batches (DESIGN §4).
+
+The order stands here and nowhere else. Nothing is published before it is committed, and what a failed commit did is
+never guessed: the staged files stay, and the next poll's recovery asks the store.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+from fetchd import events
+from fetchd.errors import AccountError, Interrupted, NetworkError, POP3Error, ProtocolError, StoreError
+from fetchd.model import Account, Committed, MessageRef, PollResult, SkipReason, Staged, target_text
+from fetchd.names import NO_UNIQUE_ID, message_name
+from fetchd.ports import Delivery, Maildrop, StagedFile, StopSignal, World, Write
+
+SIZE_SLACK: Final = 1.25
+"""How far beyond ``max_size`` a body may run before the session is broken: sizes in LIST are hints (FACTS §5)."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """What one poll has done so far."""
+
+    account: str
+    delivered: int = 0
+    octets: int = 0
+    deleted: int = 0
+    more: bool = False
+    maildrop_messages: int | None = None
+    maildrop_octets: int | None = None
+    skipped: Counter[SkipReason] = field(default_factory=Counter)
+
+    def result(self) -> PollResult:
+        """Returns the tally as a value."""
+        return PollResult(
+            account=self.account,
+            delivered=self.delivered,
+            octets=self.octets,
+            deleted=self.deleted,
+            skipped=dict(self.skipped),
+            maildrop_messages=self.maildrop_messages,
+            maildrop_octets=self.maildrop_octets,
+            more=self.more,
+        )
+
+
+@dataclass(slots=True)
+class _InHand:
+    """The message that is coming in now."""
+
+    ref: MessageRef
+    file: StagedFile
+    account: str
+    limit: float | None
+    stop: StopSignal
+    emit: events.Emit
+    octets: int = 0
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        if self.stop.overdue():
+            raise Interrupted(f"asked to stop: message {self.ref.number} is dropped and will be fetched again")
+        self.octets += len(data)
+        if self.limit is not None and self.octets > self.limit:
+            raise ProtocolError(
+                f"message {self.ref.number} is longer than max_size, though the server's LIST says "
+                f"{self.ref.size} octets: dropped, and fetched last from now on"
+            )
+        self.file.write(data)
+        self.emit(events.Received(self.account, len(data)))
+
+
+class Intake:
+    """Brings the messages of one account, in one session, into its target."""
+
+    def __init__(self, account: Account, stop: StopSignal, *, world: World, delivery: Delivery, tally: Tally) -> None:
+        self._account = account
+        self._name = account.name
+        self._stop = stop
+        self._world = world
+        self._delivery = delivery
+        self._tally = tally
+        self._target = target_text(account.target)
+        self._journal = world.store.journal(account.name)
+        self._in_hand: _InHand | None = None
+        self._batch: list[tuple[MessageRef, Staged]] = []
+        self._batch_octets = 0
+        self._batch_opened = 0.0
+        self._published: list[str] = []
+        self.delivered: list[MessageRef] = []
+        """What this session retrieved, committed and published."""
+
+    def fetch(self, maildrop: Maildrop, refs: Sequence[MessageRef]) -> None:
+        """Retrieves messages and delivers them; on an error, what is complete is delivered before it is raised."""
+        by_number = {ref.number: ref for ref in refs}
+        answered = 0
+        try:
+            for item in maildrop.retrieve_each([*by_number], lambda number: self._stage(by_number[number])):
+                answered += 1
+                if item.refused is not None:
+                    self._refuse(by_number[item.number], item.refused)
+                else:
+                    self._complete(by_number[item.number])
+                if self._stop.requested() and answered < len(refs):
+                    raise Interrupted("asked to stop: what is not fetched yet is fetched next time")
+        except AccountError as error:
+            if isinstance(error, NetworkError | ProtocolError) and answered < len(refs):
+                self._trouble(refs[answered])
+            self._deliver()
+            raise
+        finally:
+            if self._in_hand is not None:
+                self._in_hand.file.abandon()
+        self._deliver()
+
+    def publish(self, batch: Sequence[Committed]) -> None:
+        """Commits a flushed batch, the one point of truth; then publishes it.
+
+        What the batch before left to settle rides on this commit: a lost settling costs recovery work, never a message.
+        """
+        settled, self._published = self._published, []
+        self._world.store.commit(self._name, batch, now=self._world.now(), settled=settled)
+        self._delivery.publish(batch, self._journal)
+        self._published = [committed.staged.name for committed in batch]
+        for committed in batch:
+            staged = committed.staged
+            self._tally.delivered += 1
+            self._tally.octets += staged.size
+            self._world.emit(events.MessageDelivered(self._name, committed.uid, staged.size, staged.name))
+
+    def settle(self) -> None:
+        """Forgets the last batch's names: all is published and durable."""
+        if self._published:
+            self._world.store.settle(self._name, self._published)
+            self._published = []
+
+    def _stage(self, ref: MessageRef) -> Write:
+        world = self._world
+        uid = ref.uid or NO_UNIQUE_ID
+        name = message_name(self._name, uid, seconds=world.now(), nonce=world.nonce(), host=world.host)
+        max_size = self._account.policy.max_size
+        limit = None if max_size is None else max_size * SIZE_SLACK
+        self._in_hand = _InHand(ref, self._delivery.stage(name), self._name, limit, self._stop, world.emit)
+        return self._in_hand.write
+
+    def _complete(self, ref: MessageRef) -> None:
+        """The terminator was seen: the message is whole. An empty one never met the sink."""
+        if self._in_hand is None:
+            self._stage(ref)
+        in_hand, self._in_hand = self._in_hand, None
+        if in_hand is None:
+            raise AssertionError("staging opens a file")
+        staged = in_hand.file.finish()
+        if not self._batch:
+            self._batch_opened = self._world.clock.monotonic()
+        self._batch.append((ref, staged))
+        self._batch_octets += staged.size
+        if self._batch_is_full():
+            self._deliver()
+
+    def _batch_is_full(self) -> bool:
+        limits = self._world.limits
+        return (
+            len(self._batch) >= limits.messages
+            or self._batch_octets >= limits.octets
+            or self._world.clock.monotonic() - self._batch_opened >= limits.seconds
+        )
+
+    def _deliver(self) -> None:
+        batch, self._batch = self._batch, []
+        self._batch_octets = 0
+        if not batch:
+            return
+        self._delivery.flush([staged for _, staged in batch])
+        self.publish([Committed(ref.uid, staged, self._target) for ref, staged in batch])
+        self.delivered.extend(ref for ref, _ in batch)
+
+    def _refuse(self, ref: MessageRef, refused: POP3Error) -> None:
+        self._tally.skipped[SkipReason.REFUSED] += 1
+        self._trouble(ref)
+        self._world.emit(events.MessageSkipped(self._name, ref.uid, SkipReason.REFUSED, ref.size, str(refused)))
+
+    def _trouble(self, ref: MessageRef) -> None:
+        """From now on this message comes last, so that it never keeps the others from coming."""
+        if ref.uid is not None:
+            with suppress(StoreError):
+                self._world.store.mark_troubled(self._name, ref.uid, now=self._world.now())
