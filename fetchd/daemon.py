@@ -1,0 +1,336 @@
+"""The main loop: who is polled when, by which worker, until a signal says otherwise. The only module with threads.
+
+One thread, the main one, owns the schedule and reads the inbox; workers poll one account at a time and post how it
+ended. Signals are posted too, so that every decision is taken in one place, between two messages. Workers are daemon
+threads: a session that does not end in time is abandoned, which is safe at any instant (DESIGN §4).
+"""
+
+import queue
+import signal
+import threading
+import traceback
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from fetchd import events
+from fetchd.errors import AccountError, AuthenticationError, ConfigError, Retry, UsageError, printable
+from fetchd.model import Account, PollResult, Settings
+from fetchd.ports import Clock, Poll
+from fetchd.schedule import Schedule, Slot
+
+GRACE: Final = 5.0
+"""Seconds that a message in hand may take to come in after a stop was asked for."""
+STOP_LIMIT: Final = 8.0
+"""Seconds after which sessions that still run are abandoned: the whole exit takes less than 10."""
+AUTH_FAILURES_TO_HOLD: Final = 5
+"""Logins refused in a row after which an account is held, lest the provider locks it."""
+IDLE_LIMIT: Final = 3600.0
+"""The longest sleep of the main loop, in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A worker's message: a poll ended. Exactly one of ``result`` and ``error`` is set."""
+
+    account: str
+    result: PollResult | None = None
+    error: BaseException | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """A signal arrived."""
+
+    number: int
+
+
+Message = Finished | Signal
+
+
+class Inbox(Protocol):
+    """Where workers and signal handlers post, and the main loop reads."""
+
+    def put(self, message: Message) -> None:
+        """Posts a message; may be called from a signal handler."""
+        ...
+
+    def get(self, timeout: float | None) -> Message | None:
+        """Returns the next message, or None after ``timeout`` seconds (None: for ever)."""
+        ...
+
+
+class QueueInbox:
+    """The real inbox. ``SimpleQueue.put`` is reentrant, as a signal handler needs."""
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[Message] = queue.SimpleQueue()
+
+    def put(self, message: Message) -> None:
+        """See :class:`Inbox`."""
+        self._queue.put(message)
+
+    def get(self, timeout: float | None) -> Message | None:
+        """See :class:`Inbox`."""
+        try:
+            return self._queue.get(timeout=timeout)
+        except queue.Empty:
+            return None
+
+
+class StopFlag:
+    """The :class:`fetchd.ports.StopSignal` that the main loop raises and every session sees."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._overdue_at: float | None = None
+
+    def request(self, grace: float) -> None:
+        """Asks every session to stop, within ``grace`` seconds."""
+        self._overdue_at = self._clock.monotonic() + grace
+
+    def requested(self) -> bool:
+        """See :class:`fetchd.ports.StopSignal`."""
+        return self._overdue_at is not None
+
+    def overdue(self) -> bool:
+        """See :class:`fetchd.ports.StopSignal`."""
+        return self._overdue_at is not None and self._clock.monotonic() >= self._overdue_at
+
+
+class Crew:
+    """At most ``size`` worker threads, hired when there is work and no idle hand."""
+
+    def __init__(self, *, size: int, work: Callable[[Account], Finished], post: Callable[[Message], None]) -> None:
+        self._size = size
+        self._work = work
+        self._post = post
+        self._jobs: queue.SimpleQueue[Account] = queue.SimpleQueue()
+        self._hired = 0
+        self._busy = 0
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another account can be taken in hand at once."""
+        return self._busy < self._size
+
+    def give(self, account: Account) -> None:
+        """Hands an account to a worker. Called by the main loop only, as is :meth:`returned`."""
+        self._busy += 1
+        self._jobs.put(account)
+        if self._busy > self._hired:
+            self._hired += 1
+            threading.Thread(target=self._run, name=f"worker-{self._hired}", daemon=True).start()
+
+    def returned(self) -> None:
+        """Notes that a worker's :class:`Finished` was read."""
+        self._busy -= 1
+
+    def _run(self) -> None:
+        while True:
+            self._post(self._work(self._jobs.get()))
+
+
+class Daemon:
+    """Polls accounts as scheduled, for ever or once, and reacts to signals."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        poll: Poll,
+        emit: events.Emit,
+        clock: Clock,
+        inbox: Inbox,
+        chance: Callable[[], float],
+        load: Callable[[], Settings],
+        accounts_changed: Callable[[Settings], None],
+    ) -> None:
+        """Wires the loop.
+
+        Args:
+            settings: the configuration to start with.
+            poll: the use case.
+            emit: where events go.
+            clock: times the schedule.
+            inbox: what the loop waits on.
+            chance: returns a random number in [0, 1), for jitter.
+            load: reads the configuration again, at SIGHUP.
+            accounts_changed: told of the accounts at the start and after a reload, before they are polled.
+        """
+        self._settings = settings
+        self._poll = poll
+        self._emit = emit
+        self._clock = clock
+        self._inbox = inbox
+        self._load = load
+        self._accounts_changed = accounts_changed
+        self._accounts: Mapping[str, Account] = settings.accounts
+        self._schedule = Schedule(sessions_per_host=settings.sessions_per_host, chance=chance)
+        self._stop = StopFlag(clock)
+        self._crew = Crew(size=settings.workers, work=self._work, post=inbox.put)
+        self._finished: list[Finished] = []
+        self._keep_finished = False
+
+    def run(self) -> None:
+        """Polls until SIGTERM or SIGINT."""
+        self._start(self._settings.accounts)
+        while not self._stop.requested():
+            self._start_what_is_due()
+            self._handle(self._inbox.get(self._patience()))
+        self._wait_for_sessions()
+
+    def run_once(self, names: Iterable[str] = ()) -> list[Finished]:
+        """Polls every account, or the named ones, once; returns how each ended, in the order they did.
+
+        A signal to stop leaves out what is not finished.
+
+        Raises:
+            UsageError: no account has that name.
+        """
+        wanted = list(names) or list(self._settings.accounts)
+        unknown = [name for name in wanted if name not in self._settings.accounts]
+        if unknown:
+            raise UsageError(
+                f"no account {printable(unknown[0])!r}; there are: {', '.join(sorted(self._settings.accounts))}"
+            )
+        self._keep_finished = True
+        self._start({name: self._settings.accounts[name] for name in wanted})
+        while len(self._schedule) and not self._stop.requested():
+            self._start_what_is_due()
+            self._handle(self._inbox.get(self._patience()))
+        self._wait_for_sessions()
+        return self._finished
+
+    # ── the loop ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _start(self, accounts: Mapping[str, Account]) -> None:
+        self._accounts_changed(self._settings)
+        self._accounts = accounts
+        self._schedule.replace(_slots(accounts), now=self._clock.monotonic())
+
+    def _start_what_is_due(self) -> None:
+        while self._crew.has_room:
+            name = self._schedule.take(now=self._clock.monotonic())
+            if name is None:
+                return
+            self._crew.give(self._accounts[name])
+
+    def _patience(self) -> float:
+        """Returns how long nothing can become due: with every worker busy only a message changes anything."""
+        due = self._schedule.next_due()
+        if due is None or not self._crew.has_room:
+            return IDLE_LIMIT
+        return min(max(0.0, due - self._clock.monotonic()), IDLE_LIMIT)
+
+    def _handle(self, message: Message | None) -> None:
+        match message:
+            case Finished():
+                self._finish(message)
+            case Signal(number=signal.SIGHUP):
+                self._reload()
+            case Signal(number=signal.SIGUSR1):
+                self._emit(events.PollAllRequested())
+                self._schedule.poll_now(now=self._clock.monotonic())
+            case Signal(number=number):
+                self._emit(events.Stopping(signal.Signals(number).name, len(self._schedule.running)))
+                self._stop.request(GRACE)
+            case None:
+                pass
+
+    def _wait_for_sessions(self) -> None:
+        """Waits for the sessions in hand; a second signal drops them at once."""
+        if not self._stop.requested():
+            return
+        deadline = self._clock.monotonic() + STOP_LIMIT
+        while self._schedule.running and (left := deadline - self._clock.monotonic()) > 0:
+            match self._inbox.get(left):
+                case Finished() as message:
+                    self._finish(message)
+                case Signal(number=signal.SIGTERM | signal.SIGINT):
+                    self._stop.request(0.0)
+                    deadline = min(deadline, self._clock.monotonic() + 1.0)
+                case _:
+                    pass
+        self._emit(events.Stopped(abandoned=self._schedule.running))
+
+    # ── polls ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _work(self, account: Account) -> Finished:
+        """Runs in a worker: one poll, whatever comes of it. A bug ends this poll, never the daemon."""
+        try:
+            return Finished(account.name, result=self._poll(account, self._stop))
+        except AccountError as error:
+            return Finished(account.name, error=error)
+        except Exception as error:  # noqa: BLE001 - one account's trouble never ends another's
+            trace = "".join(traceback.format_exception(error))
+            self._emit(events.InternalError(account.name, error=printable(repr(error)), trace=trace))
+            return Finished(account.name, error=error)
+
+    def _finish(self, message: Finished) -> None:
+        name = message.account
+        self._crew.returned()
+        if self._keep_finished:
+            self._finished.append(message)
+            self._schedule.forget(name)
+        more = message.result is not None and message.result.more
+        retry = self._retry(message)
+        now = self._clock.monotonic()
+        delay = self._schedule.finished(name, now=now, retry=retry, more=more)
+        if delay is not None:
+            at = self._clock.wall() + delay
+            self._emit(events.PollScheduled(name, at=at, delay=delay, failures=self._schedule.failures(name)))
+
+    def _retry(self, message: Finished) -> Retry | None:
+        match message.error:
+            case None:
+                return None
+            case AuthenticationError() if self._schedule.failures(message.account) + 1 >= AUTH_FAILURES_TO_HOLD:
+                return Retry.HOLD
+            case AccountError() as error:
+                return error.retry
+            case _:
+                return Retry.LATER
+
+    # ── reload ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _reload(self) -> None:
+        """Takes over the accounts of a changed configuration; a bad one changes nothing."""
+        try:
+            new = self._load()
+        except ConfigError as error:
+            self._emit(events.ReloadFailed(error.problems))
+            return
+        old, self._settings = self._settings, new
+        kept = old.accounts.keys() & new.accounts.keys()
+        changed = sorted(name for name in kept if old.accounts[name] != new.accounts[name])
+        for text in (*new.warnings, *_needs_restart(old, new)):
+            self._emit(events.ConfigWarning(text))
+        self._accounts_changed(new)
+        self._accounts = new.accounts
+        self._schedule.replace(_slots(new.accounts), now=self._clock.monotonic(), restart=changed)
+        self._emit(
+            events.Reloaded(
+                accounts=len(new.accounts),
+                added=tuple(sorted(new.accounts.keys() - old.accounts.keys())),
+                removed=tuple(sorted(old.accounts.keys() - new.accounts.keys())),
+                changed=tuple(changed),
+            )
+        )
+
+
+def post_signals(inbox: Inbox) -> None:
+    """Makes SIGTERM, SIGINT, SIGHUP and SIGUSR1 messages. Called once, in the main thread."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+        signal.signal(number, lambda received, _frame: inbox.put(Signal(received)))
+
+
+def _slots(accounts: Mapping[str, Account]) -> list[Slot]:
+    return [Slot(account.name, account.host.lower(), account.interval) for account in accounts.values()]
+
+
+def _needs_restart(old: Settings, new: Settings) -> Iterable[str]:
+    """Yields a line for each changed setting that only a restart brings into force."""
+    for key in ("state", "http", "log", "workers", "sessions_per_host"):
+        if getattr(old, key) != getattr(new, key):
+            yield f"{key}: changed, which takes a restart of fetchd to come into force"

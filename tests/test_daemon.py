@@ -1,0 +1,308 @@
+"""fetchd.daemon: the main loop, in virtual time with real worker threads."""
+
+import os
+import signal
+import threading
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from fetchd import events
+from fetchd.daemon import Daemon, Finished, QueueInbox, Signal, StopFlag
+from fetchd.errors import (
+    AuthenticationError,
+    ConfigError,
+    Interrupted,
+    NetworkError,
+    Retry,
+    UniqueIdsChangedError,
+    UsageError,
+)
+from fetchd.model import Account, PollResult, Reply, Settings
+from fetchd.ports import StopSignal
+from tests.accounts import make_account, make_settings
+from tests.clocks import FakeClock, VirtualInbox
+
+HOUR = 3600.0
+
+
+def no_reload() -> Settings:
+    raise AssertionError("nobody asked for a reload")
+
+
+class House:
+    """A daemon in virtual time, with a poll that the test writes and everything that it says."""
+
+    def __init__(
+        self,
+        accounts: list[Account],
+        poll: Callable[[Account, StopSignal], PollResult] | None = None,
+        load: Callable[[], Settings] | None = None,
+        **settings,
+    ) -> None:
+        self.clock = FakeClock()
+        self.inbox = VirtualInbox(self.clock)
+        self.events: list[events.Event] = []
+        self.polls: list[tuple[float, str]] = []
+        self.told: list[set[str]] = []
+        self.stuck: set[str] = set()
+        self._poll = poll or (lambda account, stop: PollResult(account.name))
+        self.daemon = Daemon(
+            make_settings(accounts, **settings),
+            poll=self._recorded,
+            emit=self.events.append,
+            clock=self.clock,
+            inbox=self.inbox,
+            chance=lambda: 0.5,
+            load=load or no_reload,
+            accounts_changed=lambda new: self.told.append(set(new.accounts)),
+        )
+        self.inbox.expects_message = lambda: bool(set(self.daemon._schedule.running) - self.stuck)
+
+    def _recorded(self, account: Account, stop: StopSignal) -> PollResult:
+        self.polls.append((self.clock.monotonic() - 1000.0, account.name))
+        return self._poll(account, stop)
+
+    def run_for(self, seconds: float) -> None:
+        self.inbox.at(seconds, Signal(signal.SIGTERM))
+        self.daemon.run()
+
+    def times(self, name: str) -> list[float]:
+        return [time for time, polled in self.polls if polled == name]
+
+    def said(self, kind: type) -> list:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+def test_every_account_is_polled_at_its_own_interval() -> None:
+    house = House([make_account("five", interval=300), make_account("ten", interval=600)])
+    house.run_for(HOUR)
+    assert house.times("five") == [300.0 * n for n in range(12)]
+    assert house.times("ten") == [600.0 * n for n in range(6)]
+
+
+def test_a_silent_server_and_a_wrong_password_delay_nobody() -> None:
+    """DESIGN §1.3: 50 accounts, one never answers, one is refused; the others keep their time."""
+    leave = threading.Event()
+
+    def poll(account: Account, stop: StopSignal) -> PollResult:
+        if account.name == "silent":
+            leave.wait(30)
+        if account.name == "refused":
+            raise NetworkError("no", retry=Retry.LATER)
+        return PollResult(account.name)
+
+    accounts = [make_account(f"n{i}", host=f"h{i % 3}") for i in range(48)]
+    house = House([make_account("silent", host="h0"), make_account("refused", host="h1"), *accounts], poll, workers=8)
+    house.stuck = {"silent"}
+    house.run_for(HOUR)
+    leave.set()
+    counts = Counter(name for _, name in house.polls)
+    assert {counts[account.name] for account in accounts} == {12}
+    assert counts["silent"] == 1
+    assert house.times("refused") == [0.0, 600.0, 1800.0]
+    assert house.said(events.Stopped)[0].abandoned == ("silent",)
+
+
+def test_no_more_workers_than_configured() -> None:
+    busy: set[str] = set()
+    most = []
+    lock = threading.Lock()
+
+    def poll(account: Account, stop: StopSignal) -> PollResult:
+        with lock:
+            busy.add(account.name)
+            most.append(len(busy))
+        with lock:
+            busy.discard(account.name)
+        return PollResult(account.name)
+
+    house = House([make_account(f"n{i}", host=f"h{i}") for i in range(20)], poll, workers=3)
+    house.run_for(299.0)
+    assert len(house.polls) == 20
+    assert max(most) <= 3
+
+
+def test_sigterm_lets_the_session_in_hand_finish() -> None:
+    started = threading.Event()
+
+    def poll(account: Account, stop: StopSignal) -> PollResult:
+        started.set()
+        while not stop.requested():
+            threading.Event().wait(0.001)
+        assert not stop.overdue()
+        raise Interrupted("asked to stop")
+
+    house = House([make_account()], poll)
+    house.stuck = {"alice"}
+    house.inbox.at(0.0, Signal(signal.SIGTERM))
+
+    real_get = house.inbox.get
+
+    def get(timeout):
+        started.wait(10)
+        house.inbox.expects_message = house.daemon._stop.requested
+        return real_get(timeout)
+
+    house.inbox.get = get  # type: ignore[method-assign]
+    house.daemon.run()
+    assert house.said(events.Stopping) == [events.Stopping("SIGTERM", 1)]
+    assert house.said(events.Stopped) == [events.Stopped(())]
+
+
+def test_a_session_that_does_not_end_is_abandoned_within_ten_seconds() -> None:
+    leave = threading.Event()
+    house = House([make_account()], lambda account, stop: PollResult(account.name) if leave.wait(30) else None)
+    house.stuck = {"alice"}
+    house.run_for(100.0)
+    leave.set()
+    assert house.clock.monotonic() - 1000.0 - 100.0 < 10.0
+    assert house.said(events.Stopped) == [events.Stopped(("alice",))]
+
+
+def test_a_second_sigterm_does_not_wait() -> None:
+    leave = threading.Event()
+    house = House([make_account()], lambda account, stop: PollResult(account.name) if leave.wait(30) else None)
+    house.stuck = {"alice"}
+    house.inbox.at(101.0, Signal(signal.SIGTERM))
+    house.run_for(100.0)
+    leave.set()
+    assert house.clock.monotonic() - 1000.0 <= 102.0
+
+
+def test_sigusr1_polls_all_now_those_on_hold_too() -> None:
+    def poll(account: Account, stop: StopSignal) -> PollResult:
+        if account.name == "held":
+            raise UniqueIdsChangedError("all new")
+        return PollResult(account.name)
+
+    house = House([make_account("held"), make_account("fine")], poll)
+    house.inbox.at(100.0, Signal(signal.SIGUSR1))
+    house.run_for(150.0)
+    assert house.times("held") == [0.0, 100.0]
+    assert house.times("fine") == [0.0, 100.0]
+    assert house.said(events.PollAllRequested)
+
+
+def test_logins_refused_in_a_row_end_in_a_hold() -> None:
+    """DESIGN §5: AuthenticationError: HOLD after several in a row, lest the provider locks the account."""
+
+    def poll(account: Account, stop: StopSignal) -> PollResult:
+        raise AuthenticationError("refused", Reply(ok=False))
+
+    house = House([make_account(interval=60)], poll)
+    house.run_for(23 * HOUR)
+    assert len(house.polls) == 5
+
+
+def test_a_bug_ends_one_poll_and_not_the_daemon() -> None:
+    def poll(account: Account, stop: StopSignal) -> PollResult:
+        if account.name == "buggy":
+            raise ZeroDivisionError("oh")
+        return PollResult(account.name)
+
+    house = House([make_account("buggy"), make_account("fine")], poll)
+    house.run_for(HOUR)
+    assert len(house.times("fine")) == 12
+    assert house.times("buggy")[:2] == [0.0, 600.0]
+    assert "ZeroDivisionError" in house.said(events.InternalError)[0].trace
+
+
+def test_more_to_fetch_is_fetched_at_once() -> None:
+    left = [3]
+
+    def poll(account: Account, stop: StopSignal) -> PollResult:
+        left[0] -= 1
+        return PollResult(account.name, more=left[0] > 0)
+
+    house = House([make_account()], poll)
+    house.run_for(100.0)
+    assert house.times("alice") == [0.0, 0.0, 0.0]
+
+
+def test_sighup_takes_over_a_changed_configuration() -> None:
+    new = make_settings([make_account("stays"), make_account("changed", interval=60), make_account("added")], workers=9)
+    house = House([make_account("stays"), make_account("changed"), make_account("removed")], load=lambda: new)
+    house.inbox.at(50.0, Signal(signal.SIGHUP))
+    house.run_for(120.0)
+    assert house.times("stays") == [0.0]
+    assert house.times("removed") == [0.0]
+    assert house.times("changed") == [0.0, 50.0, 110.0]
+    assert house.times("added") == [50.0]
+    assert house.said(events.Reloaded) == [events.Reloaded(3, ("added",), ("removed",), ("changed",))]
+    assert "workers" in house.said(events.ConfigWarning)[0].text
+    assert house.told == [{"stays", "changed", "removed"}, {"stays", "changed", "added"}]
+
+
+def test_a_bad_configuration_keeps_the_old_one_running_and_says_why() -> None:
+    def load() -> Settings:
+        raise ConfigError("fetchd.yaml:3: accounts: bad", "fetchd.yaml:9: hots: unknown key")
+
+    house = House([make_account()], load=load)
+    house.inbox.at(50.0, Signal(signal.SIGHUP))
+    house.run_for(HOUR)
+    assert len(house.times("alice")) == 12
+    assert house.said(events.ReloadFailed) == [
+        events.ReloadFailed(("fetchd.yaml:3: accounts: bad", "fetchd.yaml:9: hots: unknown key"))
+    ]
+
+
+def test_when_the_next_poll_comes_is_said() -> None:
+    house = House([make_account(interval=300)])
+    house.run_for(10.0)
+    assert house.said(events.PollScheduled) == [
+        events.PollScheduled("alice", at=1_795_000_300.0, delay=300.0, failures=0)
+    ]
+
+
+def test_once_polls_each_account_once_and_tells_how_each_ended() -> None:
+    def poll(account: Account, stop: StopSignal) -> PollResult:
+        if account.name == "bad":
+            raise NetworkError("down")
+        return PollResult(account.name, delivered=3, more=True)
+
+    house = House([make_account("good"), make_account("bad"), make_account("other")], poll)
+    finished = {message.account: message for message in house.daemon.run_once()}
+    assert sorted(finished) == ["bad", "good", "other"]
+    assert isinstance(finished["bad"].error, NetworkError)
+    assert finished["good"].result == PollResult("good", delivered=3, more=True)
+    assert len(house.polls) == 3
+
+
+def test_once_takes_names_and_refuses_one_that_is_not_there() -> None:
+    house = House([make_account("a"), make_account("b")])
+    assert [message.account for message in house.daemon.run_once(["b"])] == ["b"]
+    with pytest.raises(UsageError, match="no account 'c'; there are: a, b"):
+        House([make_account("a"), make_account("b")]).daemon.run_once(["c"])
+
+
+def test_once_tells_the_store_of_every_account_not_only_the_named() -> None:
+    """A renamed account is found by what is no longer configured: naming one must not make the rest look removed."""
+    house = House([make_account("a"), make_account("b")])
+    house.daemon.run_once(["b"])
+    assert house.told == [{"a", "b"}]
+
+
+def test_the_stop_flag_is_overdue_after_its_grace() -> None:
+    clock = FakeClock()
+    stop = StopFlag(clock)
+    assert (stop.requested(), stop.overdue()) == (False, False)
+    stop.request(5.0)
+    assert (stop.requested(), stop.overdue()) == (True, False)
+    clock.advance(5.0)
+    assert stop.overdue()
+
+
+def test_the_real_inbox_wakes_for_a_signal() -> None:
+    """A signal handler posts while the main thread sleeps in ``get``."""
+    inbox = QueueInbox()
+    previous = signal.signal(signal.SIGUSR1, lambda number, _frame: inbox.put(Signal(number)))
+    try:
+        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGUSR1)).start()
+        assert inbox.get(20.0) == Signal(signal.SIGUSR1)
+        assert inbox.get(0.0) is None
+        inbox.put(Finished("a"))
+        assert inbox.get(None) == Finished("a")
+    finally:
+        signal.signal(signal.SIGUSR1, previous)
