@@ -5,11 +5,16 @@ ended. Signals are posted too, so that every decision is taken in one place, bet
 threads: a session that does not end in time is abandoned, which is safe at any instant (DESIGN §4).
 """
 
+import os
 import queue
+import select
 import signal
 import threading
+import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -60,22 +65,41 @@ class Inbox(Protocol):
         ...
 
 
-class QueueInbox:
-    """The real inbox. ``SimpleQueue.put`` is reentrant, as a signal handler needs."""
+class PipeInbox:
+    """The real inbox. It lives as long as its process: a worker that was abandoned may post until the very end.
+
+    The main loop sleeps on a pipe, into which the C half of a signal handler writes (``signal.set_wakeup_fd``). A
+    signal that comes just before the sleep thus ends it; a lock or a queue would see it only after the next message.
+    """
 
     def __init__(self) -> None:
-        self._queue: queue.SimpleQueue[Message] = queue.SimpleQueue()
+        self._messages: deque[Message] = deque()
+        self._wakes, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._poll = select.poll()
+        self._poll.register(self._wakes, select.POLLIN)
 
     def put(self, message: Message) -> None:
         """See :class:`Inbox`."""
-        self._queue.put(message)
+        self._messages.append(message)
+        with suppress(BlockingIOError):  # a full pipe wakes as well as one more octet
+            os.write(self._wake, b"\0")
 
     def get(self, timeout: float | None) -> Message | None:
         """See :class:`Inbox`."""
-        try:
-            return self._queue.get(timeout=timeout)
-        except queue.Empty:
-            return None
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self._messages:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if not self._poll.poll(None if left is None else left * 1000) and left == 0.0:
+                return None
+            with suppress(BlockingIOError):
+                os.read(self._wakes, 4096)
+        return self._messages.popleft()
+
+    def post_signals(self) -> None:
+        """Makes SIGTERM, SIGINT, SIGHUP and SIGUSR1 messages. Called once, in the main thread."""
+        signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+            signal.signal(number, lambda received, _frame: self.put(Signal(received)))
 
 
 class StopFlag:
@@ -317,12 +341,6 @@ class Daemon:
                 changed=tuple(changed),
             )
         )
-
-
-def post_signals(inbox: Inbox) -> None:
-    """Makes SIGTERM, SIGINT, SIGHUP and SIGUSR1 messages. Called once, in the main thread."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
-        signal.signal(number, lambda received, _frame: inbox.put(Signal(received)))
 
 
 def _slots(accounts: Mapping[str, Account]) -> list[Slot]:

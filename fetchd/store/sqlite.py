@@ -1,0 +1,263 @@
+"""``ports.Store`` in one SQLite file: what fetchd has seen, delivered and has still to publish."""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from fetchd.model import AccountRecord, Committed, Fate, PollResult, Seen, Staged, UniqueId
+from fetchd.store.accounts import configure, id_for_writing, records
+from fetchd.store.database import Database
+from fetchd.store.faults import damaged
+from fetchd.store.journal import SqliteJournal, forget_settled
+from fetchd.store.reader import StoreReader
+
+_DAY: Final = 86_400
+KEEP_GONE: Final = 90 * _DAY
+"""Seconds that a unique-id is remembered after it vanished: a server may show only a part of its mail for weeks, or
+be restored from a backup (FAULTS B 42)."""
+
+_ANY_PATH: Final = "surrogateescape"
+"""The error handler by which a path that is not UTF-8 survives as it is (PEP 383)."""
+
+_SEEN: Final = """
+    SELECT uid, copies, first_seen, fate, gone_since IS NULL
+    FROM seen WHERE account = (SELECT id FROM accounts WHERE name = ?)"""
+
+_SEE_DELIVERED: Final = f"""
+    INSERT INTO seen (account, uid, first_seen, copies, fate) VALUES (?, ?, ?, 1, {Fate.DELIVERED:d})
+    ON CONFLICT (account, uid) DO UPDATE SET copies = copies + 1, gone_since = NULL"""  # noqa: S608 - a number of ours
+
+# SKIPPED, the greater number, wins: one copy that was not delivered by us makes the unique-id not ours to delete.
+_SEE_MARKED: Final = """
+    INSERT INTO seen (account, uid, first_seen, copies, fate) VALUES (?, ?, ?, ?, ?)
+    ON CONFLICT (account, uid) DO UPDATE
+    SET copies = max(copies, excluded.copies), fate = max(fate, excluded.fate), gone_since = NULL"""
+
+_PUT_OUT: Final = "INSERT INTO outbox (account, name, uid, size, digest, target) VALUES (?, ?, ?, ?, ?, ?)"
+
+_OUTBOX: Final = """
+    SELECT uid, name, size, digest, target
+    FROM outbox WHERE account = (SELECT id FROM accounts WHERE name = ?) ORDER BY seq"""
+
+
+class SqliteStore:
+    """The store of one daemon; see ``ports.Store`` for the contract. Safe for many threads, which take turns.
+
+    Every method accepts an account that was never configured: it is empty until something is written.
+
+    Attributes:
+        created: whether there was no store and a new one was made: the caller says so loudly, since for an account
+            whose mail is kept on the server a lost store means fetching it all again.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.created = database.created
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Opens the store at ``path`` for this process alone, making it and its directory if missing.
+
+        Raises:
+            StoreError: another fetchd works on it, a newer one made it, or it cannot be used; never begins anew.
+        """
+        return cls(Database.open(path))
+
+    @staticmethod
+    def open_readonly(path: Path) -> StoreReader:
+        """Opens the store for ``fetchd status``, also while a daemon works on it.
+
+        Raises:
+            StoreError: there is none, or it cannot be read.
+        """
+        return StoreReader(path)
+
+    def close(self) -> None:
+        """Closes the store and lets another fetchd have it; may be called twice."""
+        self._database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def check(self) -> None:
+        """Raises ``StoreError`` where the store cannot be written to now; for ``/healthz``."""
+        self._database.check()
+
+    def configure(self, accounts: Mapping[str, tuple[str, str]]) -> list[tuple[str, str]]:
+        """Tells the store, at start and at each reload, what is configured: name → (host, user).
+
+        Returns:
+            (old name, new name) of each account that it knew under a name that is not configured any more, and that
+            keeps its memory under the new one.
+        """
+        with self._database.writing() as db:
+            return configure(db, accounts)
+
+    def knows(self, account: str) -> bool:
+        """Returns whether this account was ever polled to the end of a listing."""
+        with self._database.reading() as db:
+            return _listed_at(db, account) is not None
+
+    def seen(self, account: str) -> Mapping[UniqueId, Seen]:
+        """Returns every unique-id that is remembered for the account; equal values are one object."""
+        shared: dict[tuple[int, ...], Seen] = {}
+        remembered: dict[UniqueId, Seen] = {}
+        with self._database.reading() as db:
+            for row in db.execute(_SEEN, (account,)):
+                facts = row[1:]
+                value = shared.get(facts)
+                if value is None:
+                    value = shared[facts] = self._seen(*facts)
+                remembered[row[0]] = value
+        return remembered
+
+    def troubled(self, account: str) -> frozenset[UniqueId]:
+        """Returns the unique-ids whose retrieval broke a session."""
+        with self._database.reading() as db:
+            found = db.execute(
+                "SELECT uid FROM trouble WHERE account = (SELECT id FROM accounts WHERE name = ?)", (account,)
+            )
+            return frozenset(uid for (uid,) in found)
+
+    def mark_troubled(self, account: str, uid: UniqueId, *, now: int) -> None:
+        """Remembers that a session broke while this message was in hand."""
+        with self._writing(account) as (db, number):
+            db.execute("INSERT OR REPLACE INTO trouble (account, uid, since) VALUES (?, ?, ?)", (number, uid, now))
+
+    def commit(self, account: str, batch: Sequence[Committed], *, now: int, settled: Sequence[str] = ()) -> None:
+        """Records a staged batch: the one point of truth (DESIGN §4).
+
+        Raises:
+            StoreError: it may or may not be recorded: ask :meth:`outbox`. A name that is in the outbox already is
+                refused, with the whole batch, so that a repeated commit never counts a message twice.
+        """
+        if not batch and not settled:
+            return
+        uids = [one.uid for one in batch if one.uid is not None]
+        with self._writing(account) as (db, number):
+            db.executemany(_SEE_DELIVERED, ((number, uid, now) for uid in uids))
+            db.executemany("DELETE FROM trouble WHERE account = ? AND uid = ?", ((number, uid) for uid in uids))
+            _settle(db, account, number, settled)
+            db.executemany(_PUT_OUT, (_outbox_row(number, one) for one in batch))
+            db.execute("UPDATE accounts SET delivered = delivered + ? WHERE id = ?", (len(batch), number))
+
+    def settle(self, account: str, names: Sequence[str]) -> None:
+        """Forgets names that are published and durable, and the placements of which no name is left."""
+        if names:
+            with self._writing(account) as (db, number):
+                _settle(db, account, number, names)
+
+    def outbox(self, account: str) -> Sequence[Committed]:
+        """Returns what was committed and not yet settled, in the order committed, each with its target."""
+        with self._database.reading() as db:
+            return [
+                Committed(uid, Staged(name, size, digest), target.decode(errors=_ANY_PATH))
+                for uid, name, size, digest, target in db.execute(_OUTBOX, (account,))
+            ]
+
+    def mark(self, account: str, uids: Sequence[UniqueId], *, fate: Fate, now: int) -> None:
+        """Remembers listed messages as seen without fetching them.
+
+        A unique-id then has at least as many copies as it occurs here, so that marking a listing again changes
+        nothing; it keeps its ``first_seen``, and is not ours to delete if either fate says so.
+        """
+        if uids:
+            with self._writing(account) as (db, number):
+                db.executemany(
+                    _SEE_MARKED, ((number, uid, now, copies, fate.value) for uid, copies in Counter(uids).items())
+                )
+
+    def listed(self, account: str, *, vanished: Sequence[UniqueId], returned: Sequence[UniqueId], now: int) -> None:
+        """Records a complete listing: the account is known from here on.
+
+        What has been gone for 90 days is looked for once a day, and writes nothing on a day on which nothing changed.
+        A clock that stepped back, or on by more than these 90 days, says nothing of how long something has been gone:
+        the 90 days of all that is gone begin again.
+        """
+        with self._database.reading() as db:
+            before = _listed_at(db, account)
+        new_day = before is None or abs(now - before) >= _DAY
+        if not (vanished or returned or new_day):
+            return
+        with self._writing(account) as (db, number):
+            db.executemany(
+                "UPDATE seen SET gone_since = ? WHERE account = ? AND uid = ? AND gone_since IS NULL",
+                ((now, number, uid) for uid in vanished),
+            )
+            db.executemany(
+                "UPDATE seen SET gone_since = NULL WHERE account = ? AND uid = ?", ((number, uid) for uid in returned)
+            )
+            if new_day:
+                clock_stepped = before is not None and not 0 <= now - before <= KEEP_GONE
+                _restart_ages(db, number, now) if clock_stepped else _purge(db, number, now)
+                db.execute("UPDATE accounts SET listed_at = ? WHERE id = ?", (now, number))
+
+    def journal(self, account: str) -> SqliteJournal:
+        """Returns the account's journal of appends to its mbox."""
+        return SqliteJournal(self._database, account)
+
+    def poll_ended(self, account: str, result: PollResult, *, error: str, now: int) -> None:  # noqa: ARG002 - the port's
+        """Records the end of a poll; ``last_error`` is "" from a poll that ended well on.
+
+        What ``result`` counts was recorded by the commits themselves.
+        """
+        text = error.encode("utf-8", "backslashreplace").decode()  # a path in it may hold octets that are no UTF-8
+        column = "last_failure" if error else "last_success"
+        with self._writing(account) as (db, number):
+            db.execute(
+                f"UPDATE accounts SET {column} = ?, last_error = ? WHERE id = ?",  # noqa: S608 - one of two words
+                (now, text, number),
+            )
+
+    def accounts(self) -> Sequence[AccountRecord]:
+        """Returns a line for every account that the store has heard of, by name."""
+        with self._database.reading() as db:
+            return records(db)
+
+    @contextmanager
+    def _writing(self, account: str) -> Iterator[tuple[sqlite3.Connection, int]]:
+        """Gives a transaction and the account's row id in it."""
+        with self._database.writing() as db:
+            yield db, id_for_writing(db, account)
+
+    def _seen(self, copies: int, first_seen: int, fate: int, listed: int) -> Seen:
+        try:
+            known = Fate(fate)
+        except ValueError as error:
+            raise damaged(self._database.path, f"unknown fate {fate}") from error
+        return Seen(copies=copies, first_seen=first_seen, fate=known, listed=bool(listed))
+
+
+def _listed_at(db: sqlite3.Connection, account: str) -> int | None:
+    row = db.execute("SELECT listed_at FROM accounts WHERE name = ?", (account,)).fetchone()
+    return None if row is None else row[0]
+
+
+def _outbox_row(number: int, one: Committed) -> tuple[int, str, UniqueId | None, int, bytes, bytes]:
+    staged = one.staged
+    return number, staged.name, one.uid, staged.size, staged.digest, one.target.encode(errors=_ANY_PATH)
+
+
+def _settle(db: sqlite3.Connection, account: str, number: int, names: Sequence[str]) -> None:
+    if names:
+        db.executemany("DELETE FROM outbox WHERE account = ? AND name = ?", ((number, name) for name in names))
+        forget_settled(db, account)
+
+
+def _purge(db: sqlite3.Connection, number: int, now: int) -> None:
+    db.execute("DELETE FROM seen WHERE account = ? AND gone_since <= ?", (number, now - KEEP_GONE))
+    db.execute("DELETE FROM trouble WHERE account = ? AND since <= ?", (number, now - KEEP_GONE))
+
+
+def _restart_ages(db: sqlite3.Connection, number: int, now: int) -> None:
+    db.execute("UPDATE seen SET gone_since = ? WHERE account = ? AND gone_since IS NOT NULL", (now, number))
+    db.execute("UPDATE trouble SET since = ? WHERE account = ?", (now, number))

@@ -1,0 +1,221 @@
+"""``ports.Store`` in plain dictionaries: the double for other rooms' tests, and the model the real store must equal."""
+
+import threading
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+from fetchd.errors import StoreError
+from fetchd.model import AccountRecord, Committed, Fate, Placement, PollResult, Seen, UniqueId
+
+DAY = 86_400
+
+
+@dataclass(slots=True)
+class _Row:
+    copies: int
+    first_seen: int
+    fate: Fate
+    gone_since: int | None = None
+
+
+@dataclass(slots=True)
+class _Account:
+    host: str = ""
+    user: str = ""
+    listed_at: int | None = None
+    delivered: int = 0
+    last_success: int | None = None
+    last_failure: int | None = None
+    last_error: str = ""
+    seen: dict[UniqueId, _Row] = field(default_factory=dict)
+    trouble: dict[UniqueId, int] = field(default_factory=dict)
+    outbox: dict[str, Committed] = field(default_factory=dict)
+    placements: list[Placement] = field(default_factory=list)
+
+    def settle(self, names: Sequence[str]) -> None:
+        for name in names:
+            self.outbox.pop(name, None)
+        if names:
+            self.placements = [one for one in self.placements if not self.outbox.keys().isdisjoint(one.names)]
+
+
+class MemoryStore:
+    """A store that forgets when it is dropped. ``failing`` makes every method raise it, before doing anything."""
+
+    def __init__(self) -> None:
+        self.created = True
+        self.failing: StoreError | None = None
+        self._accounts: dict[str, _Account] = {}
+        self._mutex = threading.RLock()
+
+    @contextmanager
+    def _at(self, account: str, *, write: bool = False) -> Iterator[_Account]:
+        with self._mutex:
+            if self.failing is not None:
+                raise self.failing
+            yield self._accounts.setdefault(account, _Account()) if write else self._accounts.get(account, _Account())
+
+    def close(self) -> None:
+        """Does nothing."""
+
+    def check(self) -> None:
+        with self._at(""):
+            pass
+
+    def configure(self, accounts: Mapping[str, tuple[str, str]]) -> list[tuple[str, str]]:
+        renamed = []
+        with self._at(""):
+            gone = [name for name in self._accounts if name not in accounts]
+            for name, (host, user) in accounts.items():
+                if name not in self._accounts:
+                    same = [
+                        old
+                        for old in gone
+                        if self._accounts[old].host
+                        and (self._accounts[old].host.lower(), self._accounts[old].user) == (host.lower(), user)
+                    ]
+                    if len(same) == 1:
+                        self._accounts[name] = self._accounts.pop(same[0])
+                        gone.remove(same[0])
+                        renamed.append((same[0], name))
+                row = self._accounts.setdefault(name, _Account())
+                row.host, row.user = host, user
+        return renamed
+
+    def knows(self, account: str) -> bool:
+        with self._at(account) as row:
+            return row.listed_at is not None
+
+    def seen(self, account: str) -> Mapping[UniqueId, Seen]:
+        with self._at(account) as row:
+            return {
+                uid: Seen(copies=one.copies, first_seen=one.first_seen, fate=one.fate, listed=one.gone_since is None)
+                for uid, one in row.seen.items()
+            }
+
+    def troubled(self, account: str) -> frozenset[UniqueId]:
+        with self._at(account) as row:
+            return frozenset(row.trouble)
+
+    def mark_troubled(self, account: str, uid: UniqueId, *, now: int) -> None:
+        with self._at(account, write=True) as row:
+            row.trouble[uid] = now
+
+    def commit(self, account: str, batch: Sequence[Committed], *, now: int, settled: Sequence[str] = ()) -> None:
+        if not batch and not settled:
+            return
+        with self._at(account) as row:
+            names = [one.staged.name for one in batch]
+            kept = row.outbox.keys() - set(settled)
+            if len(set(names)) < len(names) or not kept.isdisjoint(names):
+                raise StoreError("the store refuses to record the same thing twice")
+        with self._at(account, write=True) as row:
+            row.settle(settled)
+            for one in batch:
+                row.outbox[one.staged.name] = one
+                if one.uid is None:
+                    continue
+                row.trouble.pop(one.uid, None)
+                known = row.seen.get(one.uid)
+                if known is None:
+                    row.seen[one.uid] = _Row(copies=1, first_seen=now, fate=Fate.DELIVERED)
+                else:
+                    known.copies += 1
+                    known.gone_since = None
+            row.delivered += len(batch)
+
+    def settle(self, account: str, names: Sequence[str]) -> None:
+        if names:
+            with self._at(account, write=True) as row:
+                row.settle(names)
+
+    def outbox(self, account: str) -> Sequence[Committed]:
+        with self._at(account) as row:
+            return list(row.outbox.values())
+
+    def mark(self, account: str, uids: Sequence[UniqueId], *, fate: Fate, now: int) -> None:
+        if not uids:
+            return
+        with self._at(account, write=True) as row:
+            for uid, copies in Counter(uids).items():
+                known = row.seen.setdefault(uid, _Row(copies=copies, first_seen=now, fate=fate))
+                known.copies = max(known.copies, copies)
+                known.gone_since = None
+                if fate is Fate.SKIPPED:
+                    known.fate = Fate.SKIPPED
+
+    def listed(self, account: str, *, vanished: Sequence[UniqueId], returned: Sequence[UniqueId], now: int) -> None:
+        with self._at(account, write=True) as row:
+            for uid in vanished:
+                if uid in row.seen and row.seen[uid].gone_since is None:
+                    row.seen[uid].gone_since = now
+            for uid in returned:
+                if uid in row.seen:
+                    row.seen[uid].gone_since = None
+            if row.listed_at is not None and abs(now - row.listed_at) < DAY:
+                return
+            if row.listed_at is None or 0 <= now - row.listed_at <= 90 * DAY:
+                self._purge(row, now - 90 * DAY)
+            else:
+                for one in row.seen.values():
+                    one.gone_since = None if one.gone_since is None else now
+                row.trouble = dict.fromkeys(row.trouble, now)
+            row.listed_at = now
+
+    @staticmethod
+    def _purge(row: _Account, until: int) -> None:
+        row.seen = {uid: one for uid, one in row.seen.items() if one.gone_since is None or one.gone_since > until}
+        row.trouble = {uid: since for uid, since in row.trouble.items() if since > until}
+
+    def journal(self, account: str) -> "MemoryJournal":
+        return MemoryJournal(self, account)
+
+    def poll_ended(self, account: str, result: PollResult, *, error: str, now: int) -> None:
+        with self._at(account, write=True) as row:
+            row.last_error = error
+            if error:
+                row.last_failure = now
+            else:
+                row.last_success = now
+
+    def accounts(self) -> Sequence[AccountRecord]:
+        with self._at(""):
+            return [
+                AccountRecord(
+                    name=name,
+                    user=row.user,
+                    host=row.host,
+                    seen=len(row.seen),
+                    delivered=row.delivered,
+                    last_success=row.last_success,
+                    last_failure=row.last_failure,
+                    last_error=row.last_error,
+                )
+                for name, row in sorted(self._accounts.items())
+            ]
+
+
+class MemoryJournal:
+    """``ports.Journal`` beside a :class:`MemoryStore`."""
+
+    def __init__(self, store: MemoryStore, account: str) -> None:
+        self._store = store
+        self._account = account
+
+    def appending(self, placement: Placement) -> None:
+        with self._store._at(self._account, write=True) as row:
+            row.placements.append(placement)
+
+    def appended(self, placement: Placement) -> None:
+        done = replace(placement, done=True)
+        with self._store._at(self._account, write=True) as row:
+            if any(replace(one, done=True) == done for one in row.placements):
+                row.placements = [done if replace(one, done=True) == done else one for one in row.placements]
+            else:
+                row.placements.append(done)
+
+    def placements(self) -> Sequence[Placement]:
+        with self._store._at(self._account) as row:
+            return list(row.placements)

@@ -1,0 +1,597 @@
+"""fetchd.fetch, intake and recovery: one poll against an honest server in memory, with real files on disk.
+
+The server and the store are doubles that can fail at a chosen instant; the Maildir is real.
+"""
+
+import itertools
+import mailbox
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+from fetchd import events
+from fetchd.delivery import open_delivery
+from fetchd.delivery.maildir import Maildir
+from fetchd.delivery.mbox import Mbox
+from fetchd.delivery.staging import Staging
+from fetchd.errors import (
+    AuthenticationError,
+    DeliveryError,
+    Interrupted,
+    NetworkError,
+    PolicyError,
+    ProtocolError,
+    SecretError,
+    StoreError,
+    UniqueIdsChangedError,
+)
+from fetchd.fetch import poll_account
+from fetchd.model import (
+    Account,
+    Fate,
+    FirstPoll,
+    MaildirTarget,
+    MboxTarget,
+    Outcome,
+    Policy,
+    PollResult,
+    Reply,
+    Secret,
+    SecretSource,
+    SkipReason,
+    UniqueId,
+)
+from fetchd.ports import BatchLimits, Delivery, World
+from tests.accounts import make_account
+from tests.clocks import FakeClock
+from tests.maildrops import FakeServer
+from tests.store.memory import MemoryStore
+
+DAY = 86400
+KEEP = Policy()
+DELETE = Policy(delete_after=0)
+
+
+class Patient:
+    """A stop signal that nobody raises, unless the test does."""
+
+    def __init__(self, *, requested: bool = False, overdue: bool = False) -> None:
+        self.is_requested = requested
+        self.is_overdue = overdue
+
+    def requested(self) -> bool:
+        return self.is_requested
+
+    def overdue(self) -> bool:
+        return self.is_overdue
+
+
+class Passwords:
+    def reveal(self, source: SecretSource) -> Secret:
+        return Secret(b"secret")
+
+
+class Bench:
+    """A Maildir, a store, a server, and everything that was said."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.server = FakeServer()
+        self.store = MemoryStore()
+        self.clock = FakeClock()
+        self.events: list[events.Event] = []
+        self.stop = Patient()
+        nonces = itertools.count(1)
+        self.world = World(
+            connect=self.server.connect,
+            open_delivery=self.open_delivery,
+            store=self.store,
+            secrets=Passwords(),
+            clock=self.clock,
+            emit=self.events.append,
+            nonce=lambda: next(nonces),
+            host="mx",
+        )
+        self.account = make_account(target=MaildirTarget(root / "Maildir"))
+
+    def open_delivery(self, account: Account) -> Delivery:
+        return open_delivery(account.name, account.target, mbox_staging=self.root / "mbox-staging")
+
+    def poll(self, policy: Policy = KEEP, **changes) -> PollResult:
+        """Polls; a later poll with another policy is the same account, reconfigured."""
+        self.events.clear()
+        return poll_account(replace(self.account, policy=policy, **changes), self.stop, world=self.world)
+
+    def mail(self, maildir: str = "Maildir") -> list[bytes]:
+        return sorted(file.read_bytes() for box in ("new", "cur") for file in (self.root / maildir / box).iterdir())
+
+    def staged(self) -> list[str]:
+        return [file.name for file in (self.root / "Maildir" / "tmp").rglob("*") if file.is_file()]
+
+    def said(self, kind: type) -> list:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path)
+    yield bench
+    assert bench.server.open == 0, "a session was left open"
+
+
+def message(number: int) -> bytes:
+    return b"Subject: %d\r\n\r\nBody %d\r\n" % (number, number)
+
+
+def stored(*numbers: int) -> list[bytes]:
+    return sorted(message(number).replace(b"\r\n", b"\n") for number in numbers)
+
+
+def fill(bench: Bench, *numbers: int) -> None:
+    bench.server.mail += [(b"uid%d" % number, message(number)) for number in numbers]
+
+
+# ── the plain way ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_new_mail_is_delivered_once_and_stays_on_the_server(bench: Bench) -> None:
+    fill(bench, 1, 2, 3)
+    result = bench.poll()
+    assert (result.delivered, result.octets) == (3, sum(map(len, stored(1, 2, 3))))
+    assert bench.mail() == stored(1, 2, 3)
+    assert bench.poll().delivered == 0
+    fill(bench, 4)
+    assert bench.poll().delivered == 1
+    assert bench.mail() == stored(1, 2, 3, 4)
+    assert bench.server.retrieved == [b"uid1", b"uid2", b"uid3", b"uid4"]
+    assert bench.server.uids == [b"uid1", b"uid2", b"uid3", b"uid4"]
+    assert bench.staged() == []
+
+
+def test_delete_mode_empties_the_server(bench: Bench) -> None:
+    fill(bench, 1, 2)
+    assert bench.poll(DELETE).deleted == 2
+    assert bench.server.mail == []
+    assert bench.said(events.MessagesDeleted) == [events.MessagesDeleted("alice", 2)]
+
+
+def test_mail_is_deleted_after_its_days_on_the_server(bench: Bench) -> None:
+    policy = Policy(delete_after=14 * DAY)
+    fill(bench, 1)
+    bench.poll(policy)
+    bench.clock.advance(10 * DAY)
+    fill(bench, 2)
+    assert bench.poll(policy).deleted == 0
+    bench.clock.advance(4 * DAY)
+    assert bench.poll(policy).deleted == 1
+    assert bench.server.uids == [b"uid2"]
+
+
+def test_a_big_maildrop_goes_through_in_batches(bench: Bench) -> None:
+    bench.world = replace(bench.world, limits=BatchLimits(messages=3))
+    fill(bench, *range(10))
+    assert bench.poll(DELETE).delivered == 10
+    assert bench.mail() == stored(*range(10))
+    assert bench.server.mail == []
+    assert bench.store.outbox("alice") == []
+
+
+@pytest.mark.parametrize("limits", [BatchLimits(octets=10), BatchLimits(seconds=0.0)])
+def test_a_batch_closes_by_octets_and_by_time(bench: Bench, limits: BatchLimits) -> None:
+    bench.world = replace(bench.world, limits=limits)
+    fill(bench, 1, 2, 3)
+    commits = []
+    real = bench.store.commit
+    with patch.object(bench.store, "commit", lambda *args, **more: (commits.append(args), real(*args, **more))):
+        bench.poll()
+    assert len(commits) == 3
+
+
+def test_an_empty_message_is_a_message(bench: Bench) -> None:
+    """FAULTS 18."""
+    bench.server.mail = [(b"empty", b"")]
+    assert bench.poll().delivered == 1
+    assert bench.mail() == [b""]
+
+
+def test_identical_copies_under_one_unique_id_all_come_and_come_once(bench: Bench) -> None:
+    """FAULTS 37."""
+    bench.server.mail = [(b"same", message(1)), (b"same", message(1))]
+    assert bench.poll().delivered == 2
+    bench.server.mail.append((b"same", message(1)))
+    assert bench.poll().delivered == 1
+    assert bench.poll(DELETE).deleted == 3
+    assert len(bench.mail()) == 3
+
+
+def test_a_poll_says_what_it_did_and_the_store_remembers(bench: Bench) -> None:
+    fill(bench, 1)
+    result = bench.poll()
+    assert result == PollResult("alice", 1, len(stored(1)[0]), maildrop_messages=1, maildrop_octets=len(message(1)))
+    assert [event.name for event in bench.events if event.level != "never"] == [
+        "poll.start",
+        "session.login",
+        "account.first_poll",
+        "poll.plan",
+        "message.delivered",
+        "poll.done",
+    ]
+    (record,) = bench.store.accounts()
+    assert (record.last_success, record.last_error, record.delivered) == (1_795_000_000, "", 1)
+
+
+# ── policy ───────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_first_poll_skip_fetches_only_what_comes_later_and_deletes_nothing_else(bench: Bench) -> None:
+    policy = Policy(first_poll=FirstPoll.SKIP)
+    fill(bench, 1, 2)
+    assert bench.poll(policy).skipped == {SkipReason.FIRST_POLL: 2}
+    fill(bench, 3)
+    assert bench.poll(policy).delivered == 1
+    assert bench.mail() == stored(3)
+    assert bench.poll(DELETE).deleted == 1
+    assert bench.server.uids == [b"uid1", b"uid2"]
+
+
+def test_keep_turned_to_delete_deletes_what_was_delivered(bench: Bench) -> None:
+    """FAULTS 110."""
+    fill(bench, 1, 2)
+    bench.poll()
+    assert bench.poll(DELETE) == PollResult(
+        "alice", deleted=2, maildrop_messages=2, maildrop_octets=2 * len(message(1))
+    )
+    assert bench.server.mail == []
+
+
+def test_too_large_messages_are_left_and_told(bench: Bench) -> None:
+    bench.server.mail = [(b"big", b"x" * 5000), (b"small", message(1))]
+    result = bench.poll(Policy(delete_after=0, max_size=1000))
+    assert (result.delivered, result.skipped) == (1, {SkipReason.TOO_LARGE: 1})
+    assert bench.said(events.TooLarge) == [events.TooLarge("alice", UniqueId(b"big"), SkipReason.TOO_LARGE, 5000)]
+    assert bench.server.uids == [b"big"]
+    assert bench.poll().delivered == 1
+
+
+def test_max_messages_leaves_more_for_the_next_poll(bench: Bench) -> None:
+    fill(bench, 1, 2, 3)
+    policy = Policy(max_messages=2)
+    assert bench.poll(policy).more
+    assert not bench.poll(policy).more
+    assert bench.mail() == stored(1, 2, 3)
+
+
+def test_a_body_beyond_max_size_ends_the_session_and_the_rest_comes_first_next_time(bench: Bench) -> None:
+    """FAULTS 21: LIST lies; the octets are counted."""
+    bench.server.mail = [(b"liar", b"x" * 5000), *[(b"uid%d" % n, message(n)) for n in (1, 2)]]
+    bench.server.sizes = {b"liar": 10}
+    policy = Policy(delete_after=0, max_size=1000)
+    with pytest.raises(ProtocolError, match=r"message 1 is longer than max_size"):
+        bench.poll(policy)
+    assert bench.server.uids == [b"liar", b"uid1", b"uid2"]
+    with pytest.raises(ProtocolError):
+        bench.poll(policy)
+    assert bench.mail() == stored(1, 2)
+    assert bench.server.retrieved == [b"liar", b"uid1", b"uid2", b"liar"]
+
+
+def test_all_unique_ids_changed_fetches_nothing(bench: Bench) -> None:
+    """FAULTS 41."""
+    fill(bench, *range(10))
+    bench.poll()
+    bench.server.mail = [(b"new%d" % n, message(n)) for n in range(10)]
+    for _ in range(2):
+        with pytest.raises(UniqueIdsChangedError):
+            bench.poll(DELETE)
+    assert bench.mail() == stored(*range(10))
+    assert len(bench.server.mail) == 10
+
+
+def test_a_server_without_uidl(bench: Bench) -> None:
+    """FAULTS 38: keep mode is refused, delete mode works."""
+    bench.server.has_uidl = bench.server.has_capa = False
+    fill(bench, 1, 2)
+    with pytest.raises(PolicyError, match="no UIDL"):
+        bench.poll()
+    assert bench.mail() == []
+    assert bench.poll(DELETE).deleted == 2
+    assert bench.mail() == stored(1, 2)
+    assert bench.store.outbox("alice") == []
+
+
+# ── the server lets us down ──────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_message_cut_off_is_not_delivered_and_what_was_whole_is(bench: Bench) -> None:
+    """FAULTS 22: EOF mid-body."""
+    fill(bench, 1, 2, 3)
+    bench.server.cut = {b"uid2": 10}
+    with pytest.raises(NetworkError) as caught:
+        bench.poll(DELETE)
+    assert caught.value.account == "alice"
+    assert bench.mail() == stored(1)
+    assert bench.staged() == []
+    (failed,) = bench.said(events.PollFailed)
+    assert (failed.outcome, failed.result.delivered) == (Outcome.NETWORK, 1)
+    bench.server.cut = {}
+    assert bench.poll(DELETE).delivered == 2
+    assert bench.mail() == stored(1, 2, 3)
+    assert bench.server.retrieved == [b"uid1", b"uid2", b"uid3", b"uid2"]
+    assert bench.server.mail == []
+
+
+def test_a_poisonous_message_never_keeps_the_others_from_coming(bench: Bench) -> None:
+    """FACTS §0.3: it breaks every session, so it comes last."""
+    fill(bench, 1, 2, 3)
+    bench.server.cut = {b"uid1": 0}
+    for _ in range(3):
+        with pytest.raises(NetworkError):
+            bench.poll()
+    assert bench.mail() == stored(2, 3)
+
+
+def test_a_refused_message_is_skipped_and_the_session_goes_on(bench: Bench) -> None:
+    """FAULTS 27."""
+    fill(bench, 1, 2, 3)
+    bench.server.refuse = {b"uid2"}
+    result = bench.poll(DELETE)
+    assert (result.delivered, result.deleted, result.skipped) == (2, 2, {SkipReason.REFUSED: 1})
+    assert bench.server.uids == [b"uid2"]
+    bench.server.refuse = set()
+    assert bench.poll(DELETE).delivered == 1
+
+
+@pytest.mark.parametrize("lost", ["before", "after"])
+def test_a_lost_answer_to_quit_is_settled_by_the_next_listing(bench: Bench, lost: str) -> None:
+    """FAULTS 55–57: DELE again, never RETR again."""
+    fill(bench, 1, 2)
+    bench.server.lose_quit = lost
+    result = bench.poll(DELETE)
+    assert (result.delivered, result.deleted) == (2, 0)
+    assert bench.said(events.DeletionUnconfirmed)[0].count == 2
+    bench.server.lose_quit = ""
+    bench.poll(DELETE)
+    assert bench.server.mail == []
+    assert bench.mail() == stored(1, 2)
+    assert bench.server.retrieved == [b"uid1", b"uid2"]
+
+
+def test_mail_that_the_server_does_not_delete_is_deleted_again_and_not_fetched_again(bench: Bench) -> None:
+    """FAULTS 60."""
+    fill(bench, 1)
+    bench.poll(DELETE)
+    fill(bench, 1)
+    assert bench.poll(DELETE) == PollResult("alice", deleted=1, maildrop_messages=1, maildrop_octets=len(message(1)))
+    assert bench.mail() == stored(1)
+
+
+def test_mail_that_vanishes_and_comes_back_is_known(bench: Bench) -> None:
+    """FAULTS 42: Gmail's windows, a restored server."""
+    fill(bench, 1, 2)
+    bench.poll()
+    mail = list(bench.server.mail)
+    bench.server.mail.clear()
+    assert bench.poll().delivered == 0
+    bench.server.mail += mail
+    assert bench.poll().delivered == 0
+
+
+def test_a_refused_login_leaves_everything_alone(bench: Bench) -> None:
+    def connect(account: Account, password: Secret):
+        raise AuthenticationError("refused", Reply(ok=False))
+
+    bench.world = replace(bench.world, connect=connect)
+    with pytest.raises(AuthenticationError):
+        bench.poll()
+    (record,) = bench.store.accounts()
+    assert (record.last_error, record.last_failure, record.last_success) == ("refused", 1_795_000_000, None)
+    assert bench.said(events.PollFailed)[0].outcome is Outcome.AUTH
+
+
+def test_without_a_password_nobody_is_called(bench: Bench) -> None:
+    class NoPassword:
+        def reveal(self, source: SecretSource) -> Secret:
+            raise SecretError("no such file")
+
+    bench.world = replace(bench.world, secrets=NoPassword())
+    with pytest.raises(SecretError):
+        bench.poll()
+    assert bench.server.sessions == 0
+
+
+# ── asked to stop ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_stop_between_messages_keeps_what_is_whole_and_says_no_quit(bench: Bench) -> None:
+    fill(bench, 1, 2, 3)
+    bench.server.during = lambda uid: setattr(bench.stop, "is_requested", uid == b"uid2")
+    with pytest.raises(Interrupted):
+        bench.poll(DELETE)
+    assert bench.mail() == stored(1, 2)
+    assert bench.server.quits == 0
+    bench.stop.is_requested = False
+    bench.server.during = lambda uid: None
+    bench.poll(DELETE)
+    assert bench.mail() == stored(1, 2, 3)
+    assert bench.server.retrieved == [b"uid1", b"uid2", b"uid3"]
+
+
+def test_a_stop_that_is_overdue_drops_the_message_in_hand(bench: Bench) -> None:
+    fill(bench, 1, 2)
+    bench.server.during = lambda uid: setattr(bench.stop, "is_overdue", uid == b"uid2")
+    with pytest.raises(Interrupted, match="message 2 is dropped"):
+        bench.poll()
+    assert bench.mail() == stored(1)
+    assert bench.staged() == []
+
+
+# ── killed in the middle: every instant, by an exception that nobody catches ─────────────────────────────────────
+
+
+class KilledError(BaseException):
+    """Ends the poll as a SIGKILL would: nothing after it runs, but for what the kernel would do."""
+
+
+def killing(owner: object, method: str, call: int, *, after: bool) -> Callable[[], object]:
+    """Returns a context manager: the n-th call of a method is the last thing that happens, before or after it."""
+    real = getattr(owner, method)
+    calls = itertools.count(1)
+
+    def killer(*args, **more):
+        if next(calls) == call:
+            if after:
+                real(*args, **more)
+            raise KilledError(method)
+        return real(*args, **more)
+
+    return lambda: patch.object(owner, method, killer)
+
+
+INSTANTS = [
+    ("store", "commit"),
+    ("store", "settle"),
+    ("store", "listed"),
+    ("delivery", "prepare"),
+    ("delivery", "stage"),
+    ("delivery", "flush"),
+    ("delivery", "publish"),
+    ("delivery", "recover"),
+    ("delivery", "discard"),
+]
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # a killed process closes nothing
+@pytest.mark.parametrize("policy", [KEEP, DELETE], ids=["keep", "delete"])
+@pytest.mark.parametrize("target", ["maildir", "mbox"])
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("call", [1, 2])
+@pytest.mark.parametrize(("owner", "method"), INSTANTS, ids=[method for _, method in INSTANTS])
+def test_killed_at_any_instant_every_message_is_there_exactly_once(
+    tmp_path: Path, owner: str, method: str, call: int, after: bool, target: str, policy: Policy
+) -> None:
+    """DESIGN §4: at every step of the durable order, before and after it, in the first batch and in the second."""
+    bench = Bench(tmp_path)
+    bench.world = replace(bench.world, limits=BatchLimits(messages=2))
+    if target == "mbox":
+        bench.account = replace(bench.account, target=MboxTarget(tmp_path / "mbox"))
+    fill(bench, 1, 2, 3)
+    place = bench.store if owner == "store" else (Maildir if target == "maildir" else Mbox)
+    try:
+        with killing(place, method, call, after=after)():
+            bench.poll(policy)
+    except KilledError:
+        pass
+    for _ in range(2):
+        bench.poll(policy)
+    assert bench.server.uids == ([] if policy is DELETE else [b"uid1", b"uid2", b"uid3"])
+    if target == "maildir":
+        assert bench.mail() == stored(1, 2, 3)
+    else:
+        with closing(mailbox.mbox(tmp_path / "mbox", create=False)) as box:
+            assert sorted(m["Subject"] for m in box) == ["1", "2", "3"]
+    assert bench.store.outbox("alice") == []
+    assert [file for file in tmp_path.rglob("*") if file.is_file() and "stag" in str(file.parent)] == []
+
+
+def test_staged_but_never_committed_and_gone_from_the_server_is_published(bench: Bench) -> None:
+    """DESIGN §4 recovery: ours may be the only copy. If it comes back, it is known by its digest."""
+    fill(bench, 1)
+    with patch.object(bench.store, "commit", side_effect=KilledError), pytest.raises(KilledError):
+        bench.poll()
+    mail = list(bench.server.mail)
+    bench.server.mail.clear()
+    assert bench.poll().delivered == 1
+    assert bench.mail() == stored(1)
+    assert bench.said(events.Recovered) == [events.Recovered("alice", published=1, discarded=0)]
+    bench.server.mail += mail
+    assert bench.poll().delivered == 0
+    assert bench.mail() == stored(1)
+
+
+def test_a_failed_commit_is_never_taken_for_undone(bench: Bench) -> None:
+    """FAULTS: a failed COMMIT is ambiguous; here it did happen."""
+    fill(bench, 1)
+    real = bench.store.commit
+
+    def commit(*args, **more):
+        real(*args, **more)
+        raise StoreError("disk I/O error")
+
+    with patch.object(bench.store, "commit", commit), pytest.raises(StoreError):
+        bench.poll()
+    assert bench.poll().delivered == 0
+    assert bench.mail() == stored(1)
+    assert bench.server.retrieved == [b"uid1"]
+
+
+def test_what_was_committed_goes_where_it_was_going_though_the_target_changed(bench: Bench) -> None:
+    fill(bench, 1)
+    with patch.object(Maildir, "publish", side_effect=KilledError), pytest.raises(KilledError):
+        bench.poll()
+    fill(bench, 2)
+    bench.poll(target=MaildirTarget(bench.root / "Elsewhere"))
+    assert bench.mail() == stored(1)
+    assert bench.mail("Elsewhere") == stored(2)
+
+
+def test_waiting_mail_whose_maildir_is_gone_is_an_error_not_a_new_maildir(bench: Bench) -> None:
+    """FAULTS 99: a missing mount."""
+    fill(bench, 1)
+    with patch.object(Maildir, "publish", side_effect=KilledError), pytest.raises(KilledError):
+        bench.poll()
+    (bench.root / "Maildir").rename(bench.root / "unmounted")
+    with pytest.raises(DeliveryError):
+        bench.poll()
+    assert not (bench.root / "Maildir").exists()
+    (bench.root / "unmounted").rename(bench.root / "Maildir")
+    bench.poll()
+    assert bench.mail() == stored(1)
+    assert bench.server.retrieved == [b"uid1"]
+
+
+def test_a_full_disk_delivers_nothing_half_and_goes_on_when_there_is_room(bench: Bench) -> None:
+    """FAULTS 96."""
+    fill(bench, 1, 2)
+    with patch.object(Staging, "flush", side_effect=DeliveryError("disk full")), pytest.raises(DeliveryError):
+        bench.poll(DELETE)
+    assert bench.mail() == []
+    assert len(bench.server.mail) == 2
+    assert bench.poll(DELETE).delivered == 2
+    assert bench.mail() == stored(1, 2)
+    assert bench.staged() == []
+
+
+# ── a lost store ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_lost_store_is_told_loudly_and_known_mail_is_recognised(bench: Bench) -> None:
+    """FACTS §3, 3: a recreated container floods nobody."""
+    fill(bench, 1, 2, 3)
+    bench.poll()
+    read = next((bench.root / "Maildir" / "new").iterdir())
+    read.rename(bench.root / "Maildir" / "cur" / f"{read.name}:2,S")
+    bench.store = MemoryStore()
+    bench.world = replace(bench.world, store=bench.store)
+    fill(bench, 4)
+    assert bench.poll().delivered == 1
+    assert bench.mail() == stored(1, 2, 3, 4)
+    (lost,) = bench.said(events.UnknownAccountHasMail)
+    assert (lost.recognised, lost.unrecognised, lost.level) == (3, 1, "error")
+
+
+def test_a_first_poll_of_mail_that_stays_is_told(bench: Bench) -> None:
+    fill(bench, 1, 2)
+    bench.poll()
+    assert bench.said(events.FirstPollOf) == [events.FirstPollOf("alice", messages=2)]
+    bench.poll()
+    assert bench.said(events.FirstPollOf) == []
+
+
+def test_marked_mail_has_the_fate_that_protects_it(bench: Bench) -> None:
+    fill(bench, 1)
+    bench.poll(Policy(first_poll=FirstPoll.SKIP))
+    assert bench.store.seen("alice")[UniqueId(b"uid1")].fate is Fate.SKIPPED
