@@ -1,0 +1,69 @@
+# fetchd's workshop. Needs a Debian with python3 (3.11 or newer), python3-venv and make, and nothing else.
+# Everything goes into .venv, at the versions and hashes of the requirements*.lock files.
+
+PYTHON ?= python3
+ARGS   ?=
+IMAGE  ?= fetchd:latest
+
+VENV := .venv
+BIN  := $(VENV)/bin
+# The installed files are compiled, whatever the environment says: else every start compiles them again.
+PIP  := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
+CODE := fetchd tests
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test lint format lock image clean
+
+help: ## lists the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@echo '  PYTHON=… picks the interpreter; ARGS=… goes to fetchd demo, to pytest, or to uv pip compile (lock).'
+
+demo: $(VENV)/.run ## shows what fetchd does, against a mail server of its own
+	@$(BIN)/fetchd demo $(ARGS)
+
+test: $(VENV)/.dev ## runs all tests; installs Dovecot through apt where it is missing
+	@sh .ci/need dovecot
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.dev ## checks style, types and the layers
+	@$(BIN)/ruff check $(CODE)
+	@$(BIN)/ruff format --check $(CODE)
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+format: $(VENV)/.dev ## formats the code, and mends what can be mended
+	@$(BIN)/ruff check --fix $(CODE)
+	@$(BIN)/ruff format $(CODE)
+
+lock: ## writes the locks anew from pyproject.toml; ARGS=--upgrade takes newer versions
+	@sh .ci/lock $(PYTHON) $(ARGS)
+
+image: ## builds the container image with docker, podman or buildah
+	@sh .ci/image $(IMAGE)
+
+clean: ## removes what the other targets made
+	@rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist
+	@find fetchd tests -type d -name __pycache__ -prune -exec rm -rf {} +
+
+# ── the virtual environment: each stamp stands for one step, and is older than what calls for the step again ────────
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo 'fetchd needs Python 3.11 or newer, and $(PYTHON) is not: set PYTHON=/path/to/python3' >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo 'Python cannot make virtual environments here: apt-get install python3-venv' >&2; exit 1; }
+	@echo 'Making $(VENV) …'
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.run: $(VENV)/.made requirements.lock requirements-build.lock pyproject.toml
+	@echo 'Installing fetchd …'
+	@$(PIP) install --require-hashes -r requirements-build.lock -r requirements.lock
+	@$(PIP) install --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.run requirements-dev.lock
+	@echo 'Installing what development needs …'
+	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@
