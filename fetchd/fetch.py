@@ -105,10 +105,11 @@ def _plan(account: Account, listing: Listing, *, world: World, delivery: Deliver
         troubled=store.troubled(name),
     )
     if plan.mark:
-        uids = [ref.uid for ref in plan.mark if ref.uid is not None]
+        # The store takes the count of a unique-id for the whole of it: every listed occurrence, known ones too.
+        marked = {ref.uid for ref in plan.mark}
+        uids = [ref.uid for ref in listing.refs if ref.uid is not None and ref.uid in marked]
         store.mark(name, uids, fate=Fate.SKIPPED, now=world.now())
-    if plan.vanished or plan.returned or not known:
-        store.listed(name, vanished=plan.vanished, returned=plan.returned, now=world.now())
+    store.listed(name, vanished=plan.vanished, returned=plan.returned, now=world.now())
     return plan
 
 
