@@ -1,0 +1,156 @@
+"""Events as log lines: for humans on a terminal, JSON lines elsewhere. Only ``app.py`` imports it (structlog is slow).
+
+Every line has ``timestamp``, ``level`` and ``event`` (the event's name, a fixed vocabulary), then ``account`` where it
+concerns one, then the event's fields in their order.
+"""
+
+import os
+import threading
+from collections.abc import Mapping
+from dataclasses import fields
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any, Final
+
+import structlog
+
+from fetchd.events import Event
+from fetchd.model import LogSettings, PollResult
+from fetchd.observe.console import console_renderer
+from fetchd.observe.escape import shown_text, shown_unique_id
+from fetchd.observe.lines import WriteLine
+from fetchd.observe.repeats import WEIGHED, Repeats
+from fetchd.ports import Clock
+
+_RANKS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+class LogRenderer:
+    """Renders events as log lines. Safe for many threads: a line is written whole.
+
+    An event of level ``never`` is not logged; one below the level asked for is dropped before anything is rendered.
+
+    Lines that cannot be written are dropped and counted; once the way is free again, ``log.lost`` tells how many.
+    """
+
+    def __init__(
+        self,
+        settings: LogSettings,
+        write: WriteLine,
+        *,
+        is_tty: bool,
+        clock: Clock,
+        environ: Mapping[str, str] = os.environ,
+    ) -> None:
+        """Sets the form once and for all.
+
+        Args:
+            settings: format and level.
+            write: takes the lines: ``lines.LineWriter``, or ``cli.progress.Progress.write_line`` under progress bars.
+            is_tty: whether the lines end up on a terminal: ``format: auto`` and colour depend on it.
+            clock: tells the time of a line.
+            environ: ``NO_COLOR`` (https://no-color.org) and ``TERM=dumb`` forbid colour.
+        """
+        console = settings.format == "console" or (settings.format == "auto" and is_tty)
+        colour = is_tty and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
+        self._rank = _RANKS[settings.level]
+        self._repeats = Repeats()
+        self._write = write
+        self._lock = threading.Lock()
+        self._lost = 0
+        self._logger: Any = structlog.wrap_logger(
+            _Sink(self._put),
+            processors=[
+                _Head(clock, local=console),
+                # Letters stay as they are, in UTF-8; what is no printable character is escaped already.
+                console_renderer(colour=colour) if console else structlog.processors.JSONRenderer(ensure_ascii=False),
+            ],
+            wrapper_class=structlog.make_filtering_bound_logger(self._rank),
+            cache_logger_on_first_use=True,
+        )
+
+    def __call__(self, event: Event) -> None:
+        """Logs an event, or not. Never raises for anything that the stream does."""
+        level: str = event.level
+        extra: dict[str, object] = {}
+        if isinstance(event, WEIGHED):
+            level, extra = self._repeats.weigh(event)
+        if _RANKS.get(level, 0) >= self._rank:
+            getattr(self._logger, level)(event.name, **shown_fields(event), **extra)
+
+    def _put(self, line: str) -> None:
+        with self._lock:
+            if not self._write(line):
+                self._lost += 1
+                return
+            lost, self._lost = self._lost, 0
+        if lost:
+            self._logger.warning("log.lost", lines=lost)
+
+
+def shown_fields(event: Event) -> dict[str, object]:
+    """Returns an event's fields as they are logged: plain values in the fields' order, without those that are None."""
+    shown: dict[str, object] = {}
+    for field in fields(event):
+        value = getattr(event, field.name)
+        if isinstance(value, PollResult):
+            shown.update(_counts(value))
+        elif field.name == "trace":
+            shown["trace"] = "\n".join(map(shown_text, value.splitlines()))
+        elif value is not None:
+            shown[field.name] = _plain(value)
+    return shown
+
+
+def _counts(result: PollResult) -> dict[str, object]:
+    counts: dict[str, object] = {
+        "new": result.delivered,
+        "bytes": result.octets,
+        "deleted": result.deleted,
+        "skipped": sum(result.skipped.values()),
+    }
+    if result.skipped:
+        counts["skip_reasons"] = _plain(result.skipped)
+    if result.more:
+        counts["more"] = True
+    return counts
+
+
+def _plain(value: object) -> object:
+    """Returns a value of the types that both renderers know; floats are seconds, to the millisecond."""
+    match value:
+        case Enum():
+            return _plain(value.value)
+        case int() | float():  # a bool is an int, and stays what it is
+            return round(value, 3) if isinstance(value, float) else value
+        case bytes():
+            return shown_unique_id(value)
+        case tuple() | list():
+            return [_plain(item) for item in value]
+        case Mapping():
+            return {shown_text(str(_plain(key))): _plain(item) for key, item in value.items()}
+        case _:
+            return shown_text(str(value))
+
+
+class _Head:
+    """A processor: puts timestamp, level and event first. UTC for machines, the local time of day for a human."""
+
+    def __init__(self, clock: Clock, *, local: bool) -> None:
+        self._clock = clock
+        self._local = local
+
+    def __call__(self, _logger: Any, method: str, event: Any) -> dict[str, Any]:
+        now = datetime.fromtimestamp(self._clock.wall(), tz=UTC)
+        if self._local:
+            stamp = f"{now.astimezone():%H:%M:%S}"
+        else:
+            stamp = now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return {"timestamp": stamp, "level": method, "event": event.pop("event"), **event}
+
+
+class _Sink:
+    """The end of the structlog chain: one method a level, all of them the same."""
+
+    def __init__(self, put: Any) -> None:
+        self.debug = self.info = self.warning = self.error = put
