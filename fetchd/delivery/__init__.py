@@ -1,0 +1,21 @@
+"""Delivery: the durable way of a message into a Maildir or an mbox (DESIGN §4)."""
+
+from pathlib import Path
+
+from fetchd.delivery.maildir import Maildir
+from fetchd.delivery.mbox import Mbox
+from fetchd.model import MaildirTarget, Target
+from fetchd.ports import Delivery
+
+
+def open_delivery(account: str, target: Target, *, mbox_staging: Path) -> Delivery:
+    """Returns an account's delivery into its target; touches nothing yet.
+
+    Args:
+        account: the account's name.
+        target: as configured.
+        mbox_staging: the directory in which messages for mboxes are staged, of all accounts; created when needed.
+    """
+    if isinstance(target, MaildirTarget):
+        return Maildir(target.path, account, create_parents=target.create_parents)
+    return Mbox(target.path, account, staging=mbox_staging, create_parents=target.create_parents)

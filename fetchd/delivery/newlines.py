@@ -1,0 +1,44 @@
+r"""CRLF → LF, exactly, over any chunk's edge: mail on disk has Unix line ends, mail on the wire has CRLF (RFC 1939 §3).
+
+Only a CR directly before an LF goes. A bare CR is part of the message (FAULTS F 90): ``a\r\r\n`` becomes ``a\r\n``.
+"""
+
+import re
+from typing import Final
+
+_BARE_CR: Final = re.compile(rb"\r[^\n]")
+
+
+class LineEnds:
+    """Converts one message. Works on whole buffers: see SPEED.md for what the obvious loop would cost."""
+
+    __slots__ = ("_held",)
+
+    def __init__(self) -> None:
+        self._held = False
+
+    def convert(self, data: bytes | bytearray | memoryview) -> bytes | bytearray:
+        """Returns the next octets with LF for CRLF; a CR at the end is held back until what follows it is known.
+
+        What is returned may be ``data`` itself.
+        """
+        octets = bytes(data) if isinstance(data, memoryview) else data
+        if not octets:
+            return octets
+        if self._held:
+            octets = b"\r" + octets
+        self._held = octets.endswith(b"\r")
+        if self._held:
+            octets = octets[:-1]
+        if b"\r" not in octets:
+            return octets
+        # Where every CR is followed by LF, dropping all CRs is the same and costs half. The CR that now ends the
+        # octets, if one does, is followed by the one held back: it is bare.
+        if octets.endswith(b"\r") or _BARE_CR.search(octets):
+            return octets.replace(b"\r\n", b"\n")
+        return octets.replace(b"\r", b"")
+
+    def end(self) -> bytes:
+        """Returns what is still held: a CR that ends the message stays."""
+        held, self._held = self._held, False
+        return b"\r" if held else b""
