@@ -44,13 +44,21 @@ class PollStarted(AccountEvent):
 
 @dataclass(frozen=True, slots=True)
 class LoggedIn(AccountEvent):
-    """The session is in the TRANSACTION state. ``tls`` is the protocol version, "" on a plain line."""
+    """The session is in the TRANSACTION state.
+
+    Attributes:
+        tls: the protocol version, "" on a plain line.
+        mechanism: how we logged in.
+        implementation: what the server calls itself, if it does (RFC 2449 §6.9).
+    """
 
     name: ClassVar[str] = "session.login"
     level: ClassVar[str] = "debug"
     host: str
     port: int
     tls: str
+    mechanism: str
+    implementation: str
     capabilities: tuple[str, ...]
 
 
@@ -105,6 +113,16 @@ class TooLarge(MessageSkipped):
     """A message is larger than ``max_size``: someone should know."""
 
     level: ClassVar[str] = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class SizesDiffer(AccountEvent):
+    """Some messages, of all that were retrieved, had other sizes than the server had announced: does it mix them up?"""
+
+    name: ClassVar[str] = "message.sizes_differ"
+    level: ClassVar[str] = "warning"
+    count: int
+    of: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,14 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from pathlib import Path
 from typing import Final, NewType
+from urllib.parse import unquote, urlsplit
 
 POP3_PORT: Final = 110
 """RFC 1939 §3."""
 POP3S_PORT: Final = 995
 """POP3 over implicit TLS, RFC 8314 §3.2."""
+UNIX_PREFIX: Final = "unix:"
+"""What stands before the path where an account's host is a Unix socket."""
 
 UniqueId = NewType("UniqueId", bytes)
 """A server's name for a message, as UIDL gives it: opaque octets without a line end, compared bytewise."""
@@ -117,6 +120,46 @@ class Tls:
     server_name: str | None = None
 
 
+class ProxyKind(StrEnum):
+    """What a proxy speaks."""
+
+    SOCKS5 = "socks5"
+    HTTP = "http"
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A proxy to connect through; it resolves the server's name. TLS goes through it to the server."""
+
+    kind: ProxyKind
+    host: str
+    port: int
+    user: str = ""
+    password: Secret | None = None
+
+
+def parse_proxy(url: str) -> Proxy:
+    """Returns the proxy that a URL names: ``socks5://[user:password@]host:port``, or ``http://…`` for CONNECT.
+
+    ``socks5h`` is another name for ``socks5``. User and password may be percent-encoded.
+
+    Raises:
+        ValueError: it is none; the message never repeats the URL, for there may be a password in it.
+    """
+    expected = "expected socks5://[user:password@]host:port, or http:// likewise"
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+        kind = ProxyKind("socks5" if parts.scheme == "socks5h" else parts.scheme)
+    except ValueError:
+        raise ValueError(expected) from None  # the error itself quotes what it could not read
+    beyond = parts.path.strip("/") or parts.query or parts.fragment
+    if not (host and port) or beyond or bool(parts.username) is not bool(parts.password):
+        raise ValueError(expected)
+    password = Secret(unquote(parts.password).encode()) if parts.password else None
+    return Proxy(kind, host, port, user=unquote(parts.username or ""), password=password)
+
+
 @dataclass(frozen=True, slots=True)
 class MaildirTarget:
     """Deliver into this Maildir; ``create_parents`` allows creating the directories above it too."""
@@ -185,9 +228,15 @@ class Account:
     """One POP3 account as configured.
 
     Attributes:
+        host: a name or an address; or ``unix:`` and the path of a Unix socket, which has no port.
         interval: seconds between two polls that succeed.
-        timeout: seconds that connecting, and every single read or write, may take.
+        timeout: seconds that connecting, the TLS handshake, the greeting, and every single read or write, may take.
+        login_timeout: seconds that the login may take as a whole; None for twice the timeout.
         session_timeout: seconds that one session may take as a whole.
+        minimum_rate: octets a second; a reply that comes in slower for a minute ends the session. 0: no such limit.
+        source_address: the IP address of ours to connect from; None leaves that to the system.
+        proxy: to connect through; None connects directly.
+        mechanism: the one way to log in, as ``POP3Session.login`` takes it; "" for the strongest that is offered.
     """
 
     name: str
@@ -202,6 +251,11 @@ class Account:
     timeout: float = 60.0
     session_timeout: float = 3600.0
     allow_plaintext_password: bool = False
+    login_timeout: float | None = None
+    minimum_rate: int = 100
+    source_address: str | None = None
+    proxy: Proxy | None = None
+    mechanism: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -411,7 +465,10 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class AccountRecord:
-    """What the store tells ``fetchd status`` of an account. Times are Unix seconds, None where there was none."""
+    """What the store tells of an account. Times are Unix seconds, None where there was none.
+
+    ``not_before`` is when the server lets us in again (LOGIN-DELAY); 0 if it never said.
+    """
 
     name: str
     user: str
@@ -421,6 +478,7 @@ class AccountRecord:
     last_success: int | None = None
     last_failure: int | None = None
     last_error: str = ""
+    not_before: int = 0
 
 
 class Outcome(StrEnum):
@@ -450,8 +508,9 @@ class PollResult:
         octets: of these, as on disk.
         deleted: messages whose deletion the server confirmed at QUIT.
         skipped: messages left alone, by reason.
-        remaining: messages in the maildrop when it was listed; None if it never was.
+        maildrop_messages, maildrop_octets: what the maildrop held when it was listed; None if it never was.
         more: True where ``max_messages`` left messages for another poll.
+        login_delay: seconds that the server wants between two logins; 0 if it does not say.
     """
 
     account: str
@@ -462,3 +521,4 @@ class PollResult:
     maildrop_messages: int | None = None
     maildrop_octets: int | None = None
     more: bool = False
+    login_delay: int = 0

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
-from fetchd.errors import MessageRefusedError
+from fetchd.errors import MessageRefusedError, POP3Error
 from fetchd.events import Emit
 from fetchd.model import (
     Account,
@@ -16,7 +16,6 @@ from fetchd.model import (
     Capabilities,
     Committed,
     Fate,
-    MessageInfo,
     Placement,
     PollResult,
     Secret,
@@ -86,6 +85,24 @@ class Deleted:
     refused: MessageRefusedError | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What is in a maildrop, as the server claims.
+
+    Attributes:
+        messages, octets: STAT's.
+        uids: UIDL's, message number → unique-id; None where the server refuses UIDL (``no_uidl`` says how).
+        sizes: LIST's, message number → octets.
+        no_uidl: the refusal.
+    """
+
+    messages: int
+    octets: int
+    uids: dict[int, UniqueId] | None
+    sizes: dict[int, int]
+    no_uidl: POP3Error | None = None
+
+
 class Maildrop(Protocol):
     """A POP3 session in the TRANSACTION state, as the use case sees it.
 
@@ -108,16 +125,13 @@ class Maildrop(Protocol):
         """Returns what CAPA said after the login; empty where the server has no CAPA."""
         ...
 
-    def stat(self) -> tuple[int, int]:
-        """Returns the number of messages and their octets, as the server claims."""
+    @property
+    def mechanism(self) -> str:
+        """The way in which the login succeeded, for example ``SCRAM-SHA-256`` or ``USER``."""
         ...
 
-    def list_messages(self) -> list[MessageInfo]:
-        """Returns LIST's lines."""
-        ...
-
-    def unique_ids(self) -> dict[int, UniqueId]:
-        """Returns UIDL's lines as message number → unique-id."""
+    def survey(self) -> Survey:
+        """Returns what is in the maildrop: STAT, UIDL and LIST, in one go where the server can."""
         ...
 
     def retrieve_each(self, numbers: Sequence[int], sink: Callable[[int], Write]) -> Iterator[Retrieved]:
@@ -125,6 +139,14 @@ class Maildrop(Protocol):
 
         ``sink(number)`` is called when a message's first octets are at hand and returns where they go. What the sink
         or its write raises passes through, after which the session is broken: no further command, no QUIT.
+        """
+        ...
+
+    def check_in_step(self) -> None:
+        """Returns if the server has answered everything once and nothing twice, which a NOOP shows.
+
+        Raises:
+            ProtocolError: it has not.
         """
         ...
 

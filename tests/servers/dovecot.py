@@ -63,9 +63,14 @@ class Mailbox:
 class Dovecot:
     """A server of plain POP3 with STLS on ``port`` and of POP3S on ``tls_port``; its certificate names localhost.
 
+    It offers every SASL mechanism for passwords that it has, and APOP; on a plain line too, for it runs on this host.
+
     Args:
         authority: issues the certificate for ``localhost``, ``127.0.0.1``.
         settings: more lines of the main configuration, for example ``{"pop3_lock_session": "yes"}``; they win.
+        introspection: the URL that says of an OAuth 2 token whose it is (RFC 7662, in ``sub``): with it the server
+            offers XOAUTH2 and OAUTHBEARER.
+        client_certificates: offer EXTERNAL; the user is the common name in the client's certificate by ``authority``.
 
     Raises:
         DovecotMissingError: it is not installed.
@@ -73,11 +78,22 @@ class Dovecot:
 
     host: Final = "127.0.0.1"
 
-    def __init__(self, authority: TestAuthority, *, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        authority: TestAuthority,
+        *,
+        settings: Mapping[str, str] | None = None,
+        introspection: str = "",
+        client_certificates: bool = False,
+    ) -> None:
         self._program = _find("dovecot")
+        self.version = _version(self._program)
         self._identity = _Identity.choose()
         self._certificate = authority.issue("localhost", self.host)
+        self._ca_file = authority.ca_file
         self._settings = dict(settings or {})
+        self._introspection = introspection
+        self._client_certificates = client_certificates
         self._names = count(_FIRST_NAME)
         self._process: subprocess.Popen[bytes] | None = None
         self.directory = Path()
@@ -176,7 +192,8 @@ class Dovecot:
         self._identity.own(self.directory)
         for name in ("run", "state", "mail", "users", "etc"):
             self._identity.make_directory(self.directory / name)
-        for source, name in zip(self._certificate, ("cert.pem", "key.pem"), strict=True):
+        sources = (*self._certificate, self._ca_file)
+        for source, name in zip(sources, ("cert.pem", "key.pem", "ca.pem"), strict=True):
             copied = self.directory / "etc" / name
             shutil.copyfile(source, copied)
             self._identity.own(copied)
@@ -198,14 +215,25 @@ class Dovecot:
 
     def _write_configuration(self) -> None:
         text = _configuration(
-            _version(self._program),
+            self.version,
             directory=self.directory,
             identity=self._identity,
             host=self.host,
             port=self.port,
             tls_port=self.tls_port,
         )
-        text += "".join(f"{key} = {value}\n" for key, value in self._settings.items())
+        dialect = _MECHANISMS_2_4 if self.version >= (2, 4) else _MECHANISMS_2_3
+        mechanisms = _PASSWORD_MECHANISMS
+        if self._introspection:
+            mechanisms += " xoauth2 oauthbearer"
+            text += dialect["token"].format(directory=self.directory)
+        if self._client_certificates:
+            mechanisms += " external"
+            text += dialect["certificate"].format(directory=self.directory)
+        settings = {"auth_mechanisms": mechanisms, **self._settings}
+        text += "".join(f"{key} = {value}\n" for key, value in settings.items())
+        introspection = _INTROSPECTION.format(url=self._introspection)
+        (self.directory / "etc" / "introspection.conf").write_text(introspection)
         (self.directory / "dovecot.conf").write_text(text)
 
     def _launch(self) -> None:
@@ -362,7 +390,6 @@ first_valid_uid = 0
 first_valid_gid = 0
 mail_uid = {uid}
 mail_gid = {gid}
-auth_mechanisms = plain login
 auth_failure_delay = 0 secs
 mail_max_userip_connections = 1000
 mail_fsync = never
@@ -385,6 +412,8 @@ service pop3-login {{
   }}
 }}
 """
+
+_PASSWORD_MECHANISMS: Final = "plain login apop cram-md5 scram-sha-1 scram-sha-256"
 
 _DIALECT_2_3: Final = """\
 ssl_cert = <{directory}/etc/cert.pem
@@ -419,3 +448,55 @@ userdb static {{
   }}
 }}
 """
+
+_INTROSPECTION: Final = """\
+introspection_mode = post
+introspection_url = {url}
+username_attribute = sub
+active_attribute = active
+active_value = true
+"""
+
+_MECHANISMS_2_3: Final = {
+    "token": """\
+passdb {{
+  driver = oauth2
+  mechanisms = xoauth2 oauthbearer
+  args = {directory}/etc/introspection.conf
+}}
+""",
+    "certificate": """\
+ssl_ca = <{directory}/etc/ca.pem
+ssl_require_crl = no
+ssl_verify_client_cert = yes
+auth_ssl_username_from_cert = yes
+passdb {{
+  driver = static
+  mechanisms = external
+  args = nopassword=yes
+}}
+""",
+}
+
+_MECHANISMS_2_4: Final = {
+    "token": """\
+oauth2 {{
+  !include {directory}/etc/introspection.conf
+}}
+passdb oauth2 {{
+  mechanisms_filter = xoauth2 oauthbearer
+}}
+""",
+    "certificate": """\
+ssl_server_ca_file = {directory}/etc/ca.pem
+ssl_server_require_crl = no
+ssl_server_request_client_cert = yes
+auth_ssl_username_from_cert = yes
+passdb static {{
+  mechanisms_filter = external
+  fields {{
+    nopassword = yes
+  }}
+}}
+""",
+}

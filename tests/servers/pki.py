@@ -7,10 +7,11 @@ from typing import NamedTuple
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 _DAY = timedelta(days=1)
+_PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
 class IssuedCertificate(NamedTuple):
@@ -54,27 +55,43 @@ class TestAuthority:
         self.ca_file = directory / "ca.pem"
         self.ca_file.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
 
-    def issue(self, *names: str, expired: bool = False) -> IssuedCertificate:
-        """Returns a new certificate, good for both a server and a client.
+    def issue(
+        self,
+        *names: str,
+        expired: bool = False,
+        not_yet_valid: bool = False,
+        common_name_only: bool = False,
+        self_signed: bool = False,
+        weak: bool = False,
+    ) -> IssuedCertificate:
+        """Returns a new certificate, good for both a server and a client, unless one of these is asked for.
 
         Args:
             names: host names and IP addresses for the subject's alternative names (RFC 9525 §6.3 looks nowhere else).
             expired: it was valid until an hour ago.
+            not_yet_valid: it is valid in an hour.
+            common_name_only: the first name stands where names stood before 2011, and nowhere else.
+            self_signed: by its own key, in nobody's name.
+            weak: its key is RSA of 1024 bits.
         """
-        key = ec.generate_private_key(ec.SECP256R1())
+        key = rsa.generate_private_key(65537, 1024) if weak else ec.generate_private_key(ec.SECP256R1())
+        subject = _name(names[0])
+        start = timedelta(hours=1) if not_yet_valid else -_DAY
         end = timedelta(hours=-1) if expired else _DAY
+        signer = key if self_signed else self._key
         usages = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
-        certificate = (
-            _builder(_name(names[0]), self._name, key.public_key(), start=-_DAY, end=end)
-            .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
+        builder = (
+            _builder(subject, subject if self_signed else self._name, key.public_key(), start=start, end=end)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
             .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),
-                critical=False,
-            )
-            .sign(self._key, hashes.SHA256())
+            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
         )
+        if not common_name_only:
+            alternatives = x509.SubjectAlternativeName([_general_name(name) for name in names])
+            builder = builder.add_extension(alternatives, critical=False)
+        return self._write(builder.sign(signer, hashes.SHA256()), key)
+
+    def _write(self, certificate: x509.Certificate, key: _PrivateKey) -> IssuedCertificate:
         self._issued += 1
         issued = IssuedCertificate(
             self._directory / f"{self._issued}-cert.pem",

@@ -1,0 +1,34 @@
+"""What earlier sessions taught of one account's server: kept by the caller, from one session to the next."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class ServerMemory:
+    """Grows by what goes wrong, so that it goes wrong once. For one account, and one session of it at a time.
+
+    Attributes:
+        way: the way to log in that worked last (``POP3Session.mechanism``); "" for none yet.
+        broken_ways: ways to log in in the middle of which the server went away: they come last.
+        has_no_capa: the server went away, or fell silent, when it was asked for CAPA (fetchmail's FAQ R11).
+        is_lock_step: the server lists PIPELINING, and loses commands that come before it has answered (FAULTS C 47).
+        is_pipelining: it has answered several commands that came together: what breaks later has other reasons.
+    """
+
+    way: str = ""
+    broken_ways: set[str] = field(default_factory=set)
+    has_no_capa: bool = False
+    is_lock_step: bool = False
+    is_pipelining: bool = False
+
+    def order(self, ways: list[str]) -> list[str]:
+        """Returns ways to log in, in the order in which they are to be tried."""
+        return sorted(ways, key=lambda way: (way in self.broken_ways, way != self.way))
+
+    def pipelining_worked(self) -> None:
+        """Notes that a command was answered that had been sent before the one ahead of it was answered."""
+        self.is_pipelining = True
+
+    def pipelining_broke(self) -> None:
+        """Notes that the line broke, or fell silent, with several commands in flight."""
+        self.is_lock_step = not self.is_pipelining

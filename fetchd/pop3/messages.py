@@ -1,0 +1,63 @@
+"""Asking for messages and for their deletion, many in flight."""
+
+from collections.abc import Callable, Iterator, Sequence
+from email.message import EmailMessage
+
+from fetchd.pop3.commands import Command, dele, retr, top
+from fetchd.pop3.conversation import Conversation
+from fetchd.pop3.memory import ServerMemory
+from fetchd.pop3.mime import HeaderCollector
+from fetchd.pop3.pipeline import answers
+from fetchd.pop3.refusals import refused_message
+from fetchd.ports import Deleted, Retrieved, Write
+
+
+def retrieve_each(
+    conversation: Conversation,
+    numbers: Sequence[int],
+    sink: Callable[[int], Write],
+    *,
+    window: int,
+    memory: ServerMemory,
+) -> Iterator[Retrieved]:
+    """Retrieves messages in order; see :meth:`fetchd.ports.Maildrop.retrieve_each`."""
+
+    def read(command: Command) -> Retrieved:
+        number = int(command.args)
+        reply, octets = conversation.read_body(lambda: sink(number))
+        if reply.ok:
+            return Retrieved(number, octets)
+        return Retrieved(number, refused=refused_message(reply, conversation.failed(command)))
+
+    return answers(conversation, [retr(number) for number in numbers], read, window=window, memory=memory)
+
+
+def delete_each(
+    conversation: Conversation, numbers: Sequence[int], *, window: int, memory: ServerMemory
+) -> Iterator[Deleted]:
+    """Marks messages for deletion in order; see :meth:`fetchd.ports.Maildrop.delete_each`."""
+
+    def read(command: Command) -> Deleted:
+        number = int(command.args)
+        reply = conversation.read_status()
+        if reply.ok:
+            return Deleted(number)
+        return Deleted(number, refused=refused_message(reply, conversation.failed(command)))
+
+    return answers(conversation, [dele(number) for number in numbers], read, window=window, memory=memory)
+
+
+def header(conversation: Conversation, number: int, *, most: int) -> EmailMessage:
+    """Returns a message's header by TOP; what a server sends beyond it, or beyond ``most`` octets, is dropped.
+
+    Raises:
+        MessageRefusedError: the server does not give it.
+    """
+    command = top(number, 0)
+    collector = HeaderCollector(most=most)
+    conversation.check_idle()
+    conversation.send(command)
+    reply, _ = conversation.read_body(lambda: collector.write)
+    if not reply.ok:
+        raise refused_message(reply, conversation.failed(command))
+    return collector.parse()
