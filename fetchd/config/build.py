@@ -1,0 +1,81 @@
+"""From the configuration's keys to the values of ``fetchd.model``. Pure."""
+
+from fetchd.config.checks import Candidate, port
+from fetchd.config.sections import DeliverKeys, PasswordKeys, PlainPassword, TlsKeys
+from fetchd.model import (
+    Account,
+    MaildirTarget,
+    MboxTarget,
+    Policy,
+    SecretCommand,
+    SecretCredential,
+    SecretEnv,
+    SecretFile,
+    SecretSource,
+    SecretValue,
+    Target,
+    Tls,
+)
+
+
+def build_account(candidate: Candidate) -> Account | None:
+    """Returns the account, or None where a key that it cannot be without is missing or no good."""
+    keys = candidate.keys
+    if keys.host is None or keys.user is None or keys.password is None or keys.deliver is None:
+        return None
+    return Account(
+        candidate.name,
+        keys.host,
+        port=port(keys),
+        tls=_tls(keys.tls),
+        user=keys.user,
+        password=_source(keys.password),
+        target=_target(keys.deliver),
+        policy=Policy(
+            delete_after=keys.leave_on_server,
+            first_poll=keys.first_poll,
+            unique_ids_changed=keys.unique_ids_changed,
+            max_size=keys.max_size,
+            max_messages=keys.max_messages,
+        ),
+        interval=float(keys.interval),
+        timeout=float(keys.timeout),
+        session_timeout=float(keys.session_timeout),
+        login_timeout=None if keys.login_timeout is None else float(keys.login_timeout),
+        minimum_rate=keys.minimum_rate,
+        source_address=keys.source_address,
+        proxy=keys.proxy,
+        mechanism=keys.mechanism,
+        allow_plaintext_password=keys.allow_plaintext_password,
+    )
+
+
+def _tls(keys: TlsKeys) -> Tls:
+    return Tls(
+        keys.mode,
+        ca_file=keys.ca_file,
+        fingerprint=keys.fingerprint,
+        client_cert=keys.client_cert,
+        client_key=keys.client_key,
+        server_name=keys.server_name,
+    )
+
+
+def _source(keys: PasswordKeys) -> SecretSource:
+    if isinstance(keys, PlainPassword):
+        return SecretValue(keys.value)
+    if keys.file is not None:
+        return SecretFile(keys.file)
+    if keys.env is not None:
+        return SecretEnv(keys.env)
+    if keys.command is not None:
+        return SecretCommand(keys.command)
+    assert keys.credential is not None, "exactly one key of a password is given"
+    return SecretCredential(keys.credential)
+
+
+def _target(keys: DeliverKeys) -> Target:
+    if keys.maildir is not None:
+        return MaildirTarget(keys.maildir, keys.create_parents)
+    assert keys.mbox is not None, "exactly one of maildir and mbox is given"
+    return MboxTarget(keys.mbox, keys.create_parents)

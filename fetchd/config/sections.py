@@ -1,0 +1,223 @@
+"""The mappings within an account and within the file: ``tls``, ``password``, ``deliver``, ``log``. Pure.
+
+They are pydantic models, see ``schema.py`` for the rules that all of them follow.
+"""
+
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Final
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
+
+from fetchd.config import addresses, fields
+from fetchd.config.paths import Anchor
+from fetchd.config.units import format_duration
+from fetchd.model import Secret, TlsMode
+
+DURATION_PATTERN: Final = "^[0-9]+ ?[smhdw]$"
+
+
+def as_written(schema: dict[str, Any]) -> None:
+    """Turns a model's JSON Schema into that of the YAML: no key takes null, and a default is what one would write."""
+    for entry in schema.get("properties", {}).values():
+        options = [option for option in entry.get("anyOf", ()) if option != {"type": "null"}]
+        if len(options) == 1:
+            del entry["anyOf"]
+            entry.update(options[0])
+        elif options:
+            entry["anyOf"] = options
+        default = entry.pop("default", None)
+        if entry.get("pattern") == DURATION_PATTERN and default is not None:
+            entry["default"] = format_duration(default)
+        elif default is not None and not isinstance(default, dict):
+            entry["default"] = default
+
+
+class Keys(BaseModel):
+    """A mapping of known keys; anything else in it is an error."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        hide_input_in_errors=True,
+        arbitrary_types_allowed=True,
+        json_schema_extra=as_written,
+    )
+    example: ClassVar[str] = ""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _given(cls, value: object) -> object:
+        if value is None:
+            raise ValueError("has no value: give one, or remove the line")
+        return value
+
+
+class OrShort:
+    """Marks a mapping that may be written as a short form too, for the JSON Schema."""
+
+    def __init__(self, **short: Any) -> None:
+        self._short = short
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: Any) -> dict[str, Any]:
+        return {"anyOf": [self._short, handler(core)]}
+
+
+def _located(value: object, info: ValidationInfo) -> Path:
+    if not isinstance(value, str):
+        raise PydanticCustomError("string_type", "not a text")
+    anchor = info.context
+    assert isinstance(anchor, Anchor), "validate with context=Anchor(…)"
+    return anchor.resolve(fields.file_path(value))
+
+
+FilePath = Annotated[Path, BeforeValidator(_located), WithJsonSchema({"type": "string", "minLength": 1})]
+"""A path, absolute once it is read; the validation's context is the :class:`Anchor` that it starts from."""
+OneLine = Annotated[str, AfterValidator(fields.one_line)]
+
+
+class LogKeys(Keys):
+    """How events are logged."""
+
+    example: ClassVar[str] = "log: {format: json, level: info}"
+
+    format: Annotated[
+        str,
+        BeforeValidator(partial(fields.choice, known=fields.LOG_FORMATS)),
+        WithJsonSchema({"enum": list(fields.LOG_FORMATS)}),
+    ] = Field(
+        default="auto",
+        description="`console` for people, `json` for machines; `auto`: console on a terminal, else JSON.",
+    )
+    level: Annotated[
+        str,
+        BeforeValidator(partial(fields.choice, known=fields.LOG_LEVELS)),
+        WithJsonSchema({"enum": list(fields.LOG_LEVELS)}),
+    ] = Field(default="info", description="The least important events that are logged: debug, info, warning or error.")
+
+
+class TlsKeys(Keys):
+    """How the line to the server is protected. Certificates are verified unless `fingerprint` pins one.
+
+    Whether one was revoked is not checked.
+    """
+
+    example: ClassVar[str] = "tls: implicit, or tls: {mode: implicit, ca_file: /etc/ssl/our-ca.pem}"
+
+    mode: Annotated[TlsMode, BeforeValidator(fields.tls_mode)] = Field(
+        default=TlsMode.IMPLICIT,
+        description="`implicit`: TLS from the first octet (port 995). `starttls`: STLS on a plain line (port 110), "
+        "never going on without it. `none`: no protection.",
+    )
+    ca_file: FilePath | None = Field(
+        default=None,
+        description="PEM file of the authorities to trust instead of the system's.",
+        examples=["/etc/ssl/ca.pem"],
+    )
+    fingerprint: Annotated[bytes | None, BeforeValidator(addresses.fingerprint), WithJsonSchema({"type": "string"})] = (
+        Field(
+            default=None,
+            description="SHA-256 fingerprint of the server's certificate (hex, colons or not): trusted instead of any "
+            "authority, for servers with a self-signed certificate.",
+        )
+    )
+    client_cert: FilePath | None = Field(
+        default=None, description="PEM file of the certificate that fetchd shows the server."
+    )
+    client_key: FilePath | None = Field(
+        default=None, description="PEM file of that certificate's key; absent: it is in `client_cert` too."
+    )
+    server_name: Annotated[str, AfterValidator(addresses.host_name)] | None = Field(
+        default=None, description="The name that the certificate must have, where it is not `host`."
+    )
+
+    @model_validator(mode="after")
+    def _key_needs_certificate(self) -> "TlsKeys":
+        if self.client_key and not self.client_cert:
+            raise ValueError("client_key is of no use without client_cert")
+        return self
+
+
+class PasswordKeys(Keys):
+    """Where the password comes from: exactly one of these keys. It is read anew at every login."""
+
+    example: ClassVar[str] = "password: {file: /run/secrets/gmx}"
+
+    file: FilePath | None = Field(
+        default=None,
+        description="A file that holds the password; one line end after it is ignored.",
+        examples=["/run/secrets/gmx"],
+    )
+    env: Annotated[str, AfterValidator(fields.variable)] | None = Field(
+        default=None, description="An environment variable that holds the password.", examples=["GMX_PASSWORD"]
+    )
+    command: Annotated[
+        tuple[str, ...] | None,
+        BeforeValidator(fields.command),
+        WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
+    ] = Field(
+        default=None,
+        description="A command that prints the password, as a text or a list of words. No shell is involved.",
+        examples=["pass show mail/gmx"],
+    )
+    credential: Annotated[str, AfterValidator(fields.credential)] | None = Field(
+        default=None,
+        description="A systemd credential (`LoadCredential=NAME:…`) that holds the password.",
+        examples=["gmx"],
+    )
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "PasswordKeys":
+        if len(self.model_fields_set) != 1:
+            raise ValueError(f"exactly one of {fields.listed(PasswordKeys.model_fields)} is expected")
+        return self
+
+
+class PlainPassword(PasswordKeys):
+    """A password that stands in the configuration itself; no mapping in YAML becomes one."""
+
+    value: Secret = Secret(b"")
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "PlainPassword":
+        return self
+
+
+def plain_password(value: object) -> object:
+    """Returns a password that stands in the configuration as the model of one; a mapping as it is."""
+    return PlainPassword(value=Secret(fields.one_line(value).encode())) if isinstance(value, str) else value
+
+
+class DeliverKeys(Keys):
+    """Where the mail goes: exactly one of `maildir` and `mbox`."""
+
+    example: ClassVar[str] = "deliver: {maildir: /home/alice/Maildir}"
+
+    maildir: FilePath | None = Field(
+        default=None, description="A Maildir; created where it is missing.", examples=["/home/alice/Maildir"]
+    )
+    mbox: FilePath | None = Field(
+        default=None,
+        description="An mbox file (mboxrd quoting); created where it is missing.",
+        examples=["/var/mail/alice"],
+    )
+    create_parents: bool = Field(default=False, description="Whether missing directories above it may be created too.")
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> "DeliverKeys":
+        if (self.maildir is None) == (self.mbox is None):
+            what = "maildir and mbox are both given" if self.maildir else "neither maildir nor mbox is given"
+            raise ValueError(f"{what}: exactly one of them is expected")
+        return self
