@@ -168,7 +168,7 @@ class Daemon:
         inbox: Inbox,
         chance: Callable[[], float],
         load: Callable[[], Settings],
-        accounts_changed: Callable[[Settings], None],
+        accounts_changed: Callable[[Settings], Mapping[str, float]],
     ) -> None:
         """Wires the loop.
 
@@ -180,7 +180,8 @@ class Daemon:
             inbox: what the loop waits on.
             chance: returns a random number in [0, 1), for jitter.
             load: reads the configuration again, at SIGHUP.
-            accounts_changed: told of the accounts at the start and after a reload, before they are polled.
+            accounts_changed: told of the accounts at the start and after a reload, before they are polled; returns the
+                seconds that some of them have yet to wait, since the server says so.
         """
         self._settings = settings
         self._poll = poll
@@ -229,9 +230,11 @@ class Daemon:
     # ── the loop ─────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _start(self, accounts: Mapping[str, Account]) -> None:
-        self._accounts_changed(self._settings)
+        waits = self._accounts_changed(self._settings)
         self._accounts = accounts
-        self._schedule.replace(_slots(accounts), now=self._clock.monotonic())
+        self._schedule.replace(
+            _slots(accounts), now=self._clock.monotonic(), waits={} if self._keep_finished else waits
+        )
 
     def _start_what_is_due(self) -> None:
         while self._crew.has_room:
@@ -297,10 +300,14 @@ class Daemon:
         if self._keep_finished:
             self._finished.append(message)
             self._schedule.forget(name)
-        more = message.result is not None and message.result.more
-        retry = self._retry(message)
-        now = self._clock.monotonic()
-        delay = self._schedule.finished(name, now=now, retry=retry, more=more)
+        result = message.result or PollResult(name)
+        delay = self._schedule.finished(
+            name,
+            now=self._clock.monotonic(),
+            retry=self._retry(message),
+            more=result.more,
+            at_least=result.login_delay,
+        )
         if delay is not None:
             at = self._clock.wall() + delay
             self._emit(events.PollScheduled(name, at=at, delay=delay, failures=self._schedule.failures(name)))
@@ -330,9 +337,9 @@ class Daemon:
         changed = sorted(name for name in kept if old.accounts[name] != new.accounts[name])
         for text in (*new.warnings, *_needs_restart(old, new)):
             self._emit(events.ConfigWarning(text))
-        self._accounts_changed(new)
+        waits = self._accounts_changed(new)
         self._accounts = new.accounts
-        self._schedule.replace(_slots(new.accounts), now=self._clock.monotonic(), restart=changed)
+        self._schedule.replace(_slots(new.accounts), now=self._clock.monotonic(), restart=changed, waits=waits)
         self._emit(
             events.Reloaded(
                 accounts=len(new.accounts),

@@ -8,16 +8,22 @@ What goes wrong ends this poll with an ``AccountError`` and leaves a state that 
 Nothing is deleted before it is published, and only QUIT's +OK makes a deletion true.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from typing import Final
 
 from fetchd import events
-from fetchd.errors import AccountError, NetworkError, POP3Error, ProtocolError, StoreError
+from fetchd.errors import AccountError, NetworkError, POP3Error, ProtocolError, StoreError, printable
 from fetchd.intake import Intake, Tally
-from fetchd.model import Account, Fate, MessageRef, Plan, PollResult, SkipReason, UniqueId
+from fetchd.model import Account, Fate, MessageRef, Plan, PollResult, SkipReason
 from fetchd.plan import make_plan
 from fetchd.ports import Delivery, Maildrop, StopSignal, World
 from fetchd.recovery import Listing, meet, publish_committed, recognise_orphans, settle_unknown
+
+_SHOWN: Final = 40
+"""The most capabilities that are told of, and the most letters of each: no server fills a log."""
+_SECONDS: Final = re.compile(r"([0-9]{1,6})(?: USER)?", re.ASCII)
 
 
 def poll_account(account: Account, stop: StopSignal, *, world: World) -> PollResult:
@@ -52,19 +58,22 @@ def _poll(account: Account, stop: StopSignal, *, world: World, tally: Tally) -> 
         _say_logged_in(account, maildrop, world=world)
         listing = read_listing(maildrop)
         tally.maildrop_messages, tally.maildrop_octets = listing.messages, listing.octets
+        tally.login_delay = _login_delay(maildrop)
         intake = Intake(account, stop, world=world, delivery=delivery, tally=tally)
         settle_unknown(account, unknown, listing, world=world, delivery=delivery, intake=intake)
         plan = _plan(account, listing, world=world, delivery=delivery)
         _say_planned(account, listing, plan, world=world, tally=tally)
-        intake.fetch(maildrop, plan.fetch)
+        for refs in _portions(plan.fetch, maildrop):
+            intake.fetch(maildrop, refs)
         intake.settle()
+        intake.say_what_differed()
         deletable = intake.delivered if account.policy.delete_after == 0 else []
         marked = _mark_for_deletion(maildrop, [*plan.delete, *deletable])
         _quit(account, maildrop, marked, world=world, tally=tally)
 
 
 def read_listing(maildrop: Maildrop) -> Listing:
-    """Lists the maildrop: STAT, UIDL, LIST.
+    """Lists the maildrop.
 
     UIDL decides which messages there are: one that arrived between two commands waits for the next poll. Where the
     server has no UIDL, LIST does.
@@ -72,21 +81,14 @@ def read_listing(maildrop: Maildrop) -> Listing:
     Raises:
         POP3Error: the server refuses to list; or refuses a UIDL that it says it has.
     """
-    messages, octets = maildrop.stat()
-    if not messages:
-        return Listing((), 0, octets, has_unique_ids=True)
-    try:
-        uids: dict[int, UniqueId] | None = maildrop.unique_ids()
-    except POP3Error as error:
-        if "UIDL" in maildrop.capabilities() or error.reply.code:
-            raise
-        uids = None
-    sizes = {info.number: info.size for info in maildrop.list_messages()}
-    if uids is None:
-        refs = tuple(MessageRef(number, None, sizes[number]) for number in sorted(sizes))
-    else:
-        refs = tuple(MessageRef(number, uids[number], sizes.get(number)) for number in sorted(uids))
-    return Listing(refs, messages, octets, has_unique_ids=uids is not None)
+    found = maildrop.survey()
+    if found.uids is not None:
+        refs = tuple(MessageRef(number, found.uids[number], found.sizes.get(number)) for number in sorted(found.uids))
+        return Listing(refs, found.messages, found.octets, has_unique_ids=True)
+    if found.no_uidl is not None and ("UIDL" in maildrop.capabilities() or found.no_uidl.reply.code):
+        raise found.no_uidl
+    refs = tuple(MessageRef(number, None, found.sizes[number]) for number in sorted(found.sizes))
+    return Listing(refs, found.messages, found.octets, has_unique_ids=False)
 
 
 def _plan(account: Account, listing: Listing, *, world: World, delivery: Delivery) -> Plan:
@@ -113,6 +115,24 @@ def _plan(account: Account, listing: Listing, *, world: World, delivery: Deliver
     return plan
 
 
+def _portions(refs: Sequence[MessageRef], maildrop: Maildrop) -> Iterator[Sequence[MessageRef]]:
+    """Divides what is to be fetched into what may be in flight at a time.
+
+    ``EXPIRE 0`` (RFC 2449 §6.7) says that the server may delete a message as soon as it was retrieved: then each one is
+    published before the next is asked for.
+    """
+    if maildrop.capabilities().parameters("EXPIRE")[:1] == ("0",):
+        yield from ([ref] for ref in refs)
+    elif refs:
+        yield refs
+
+
+def _login_delay(maildrop: Maildrop) -> int:
+    """Returns the seconds that have to pass between two logins (RFC 2449 §6.5)."""
+    stated = _SECONDS.fullmatch(" ".join(maildrop.capabilities().parameters("LOGIN-DELAY")))
+    return int(stated[1]) if stated else 0
+
+
 def _mark_for_deletion(maildrop: Maildrop, refs: Sequence[MessageRef]) -> list[MessageRef]:
     """DELEs what is published and committed; returns what the server accepted."""
     by_number = {ref.number: ref for ref in refs}
@@ -135,8 +155,18 @@ def _quit(account: Account, maildrop: Maildrop, marked: Sequence[MessageRef], *,
 
 
 def _say_logged_in(account: Account, maildrop: Maildrop, *, world: World) -> None:
-    capabilities = tuple(sorted(maildrop.capabilities().items))
-    world.emit(events.LoggedIn(account.name, account.host, account.port, maildrop.tls_version, capabilities))
+    capabilities = maildrop.capabilities()
+    world.emit(
+        events.LoggedIn(
+            account.name,
+            host=account.host,
+            port=account.port,
+            tls=maildrop.tls_version,
+            mechanism=maildrop.mechanism,
+            implementation=printable(" ".join(capabilities.parameters("IMPLEMENTATION"))),
+            capabilities=tuple(name[:_SHOWN] for name in sorted(capabilities.items)[:_SHOWN]),
+        )
+    )
 
 
 def _say_planned(account: Account, listing: Listing, plan: Plan, *, world: World, tally: Tally) -> None:

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Final
 
 from fetchd import events
@@ -18,6 +19,8 @@ from fetchd.ports import Delivery, Maildrop, StagedFile, StopSignal, World, Writ
 
 SIZE_SLACK: Final = 1.25
 """How far beyond ``max_size`` a body may run before the session is broken: sizes in LIST are hints (FACTS §5)."""
+EXACT_PORTION: Final = 1024
+"""The most messages that are asked for before all are answered, where the server's sizes have been exact so far."""
 
 
 @dataclass(slots=True)
@@ -29,6 +32,7 @@ class Tally:
     octets: int = 0
     deleted: int = 0
     more: bool = False
+    login_delay: int = 0
     maildrop_messages: int | None = None
     maildrop_octets: int | None = None
     skipped: Counter[SkipReason] = field(default_factory=Counter)
@@ -44,6 +48,7 @@ class Tally:
             maildrop_messages=self.maildrop_messages,
             maildrop_octets=self.maildrop_octets,
             more=self.more,
+            login_delay=self.login_delay,
         )
 
 
@@ -58,8 +63,11 @@ class _InHand:
     stop: StopSignal
     emit: events.Emit
     octets: int = 0
+    begins_like_a_reply: bool = False
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
+        if not self.octets:
+            self.begins_like_a_reply = bytes(data[:4]).upper().startswith((b"+OK", b"-ERR"))
         if self.stop.overdue():
             raise Interrupted(f"asked to stop: message {self.ref.number} is dropped and will be fetched again")
         self.octets += len(data)
@@ -73,7 +81,12 @@ class _InHand:
 
 
 class Intake:
-    """Brings the messages of one account, in one session, into its target."""
+    """Brings the messages of one account, in one session, into its target.
+
+    A reply too many or too few among RETRs in flight would give messages the unique-ids of others, and a message could
+    be deleted that was never delivered. So nothing is committed on the strength of an order alone: either the octets of
+    each message are as many as LIST announced, or the server has answered a NOOP behind them, and nothing else.
+    """
 
     def __init__(self, account: Account, stop: StopSignal, *, world: World, delivery: Delivery, tally: Tally) -> None:
         self._account = account
@@ -88,12 +101,36 @@ class Intake:
         self._batch: list[tuple[MessageRef, Staged]] = []
         self._batch_octets = 0
         self._batch_opened = 0.0
+        self._in_step = True
+        self._as_announced = 0
+        self._differing = 0
         self._published: list[str] = []
         self.delivered: list[MessageRef] = []
         """What this session retrieved, committed and published."""
 
     def fetch(self, maildrop: Maildrop, refs: Sequence[MessageRef]) -> None:
         """Retrieves messages and delivers them; on an error, what is complete is delivered before it is raised."""
+        rest = refs
+        while rest:
+            portion = self._portion(rest)
+            self._fetch_portion(maildrop, portion)
+            rest = rest[len(portion) :]
+
+    def say_what_differed(self) -> None:
+        """Tells of messages whose octets are not those that LIST announced, where the server's sizes are exact."""
+        if self._differing and self._as_announced:
+            self._world.emit(events.SizesDiffer(self._name, self._differing, of=self._differing + self._as_announced))
+
+    def _portion(self, refs: Sequence[MessageRef]) -> Sequence[MessageRef]:
+        """A server whose sizes are not exact is asked for no more at a time than may have to be fetched again."""
+        if self._as_announced and not self._differing:
+            return refs[:EXACT_PORTION]
+        limits = self._world.limits
+        octets = accumulate(ref.size or 0 for ref in refs[: limits.messages])
+        return refs[: max(1, sum(1 for so_far in octets if so_far <= limits.octets))]
+
+    def _fetch_portion(self, maildrop: Maildrop, refs: Sequence[MessageRef]) -> None:
+        """Retrieves messages to the last one, so that afterwards nothing is in flight."""
         by_number = {ref.number: ref for ref in refs}
         answered = 0
         try:
@@ -102,13 +139,16 @@ class Intake:
                 if item.refused is not None:
                     self._refuse(by_number[item.number], item.refused)
                 else:
-                    self._complete(by_number[item.number])
+                    self._complete(by_number[item.number], item.octets)
                 if self._stop.requested() and answered < len(refs):
                     raise Interrupted("asked to stop: what is not fetched yet is fetched next time")
+            if not self._in_step:
+                maildrop.check_in_step()
+                self._in_step = True
         except AccountError as error:
             if isinstance(error, NetworkError | ProtocolError) and answered < len(refs):
                 self._trouble(refs[answered])
-            self._deliver()
+            self._deliver_if_in_step()
             raise
         finally:
             if self._in_hand is not None:
@@ -145,19 +185,28 @@ class Intake:
         self._in_hand = _InHand(ref, self._delivery.stage(name), self._name, limit, self._stop, world.emit)
         return self._in_hand.write
 
-    def _complete(self, ref: MessageRef) -> None:
-        """The terminator was seen: the message is whole. An empty one never met the sink."""
+    def _complete(self, ref: MessageRef, octets: int) -> None:
+        """The terminator was seen: the message is whole. An empty one may never have met the sink."""
         if self._in_hand is None:
             self._stage(ref)
-        in_hand, self._in_hand = self._in_hand, None
+        in_hand = self._in_hand
         if in_hand is None:
             raise AssertionError("staging opens a file")
+        if in_hand.begins_like_a_reply and octets != ref.size:
+            self._trouble(ref)
+            raise ProtocolError(f"message {ref.number} begins with a reply: the server has answered twice")
+        self._in_hand = None
         staged = in_hand.file.finish()
+        if octets == ref.size:
+            self._as_announced += 1
+        else:
+            self._differing += 1
+            self._in_step = False
         if not self._batch:
             self._batch_opened = self._world.clock.monotonic()
         self._batch.append((ref, staged))
         self._batch_octets += staged.size
-        if self._batch_is_full():
+        if self._in_step and self._batch_is_full():
             self._deliver()
 
     def _batch_is_full(self) -> bool:
@@ -167,6 +216,13 @@ class Intake:
             or self._batch_octets >= limits.octets
             or self._world.clock.monotonic() - self._batch_opened >= limits.seconds
         )
+
+    def _deliver_if_in_step(self) -> None:
+        """After an error: what may be under the wrong unique-id is dropped, and fetched again."""
+        if not self._in_step:
+            self._delivery.discard([staged.name for _, staged in self._batch])
+            self._batch = []
+        self._deliver()
 
     def _deliver(self) -> None:
         batch, self._batch = self._batch, []
@@ -178,6 +234,7 @@ class Intake:
         self.delivered.extend(ref for ref, _ in batch)
 
     def _refuse(self, ref: MessageRef, refused: POP3Error) -> None:
+        self._in_step = False
         self._tally.skipped[SkipReason.REFUSED] += 1
         self._trouble(ref)
         self._world.emit(events.MessageSkipped(self._name, ref.uid, SkipReason.REFUSED, ref.size, str(refused)))

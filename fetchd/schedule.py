@@ -5,8 +5,9 @@ Pure: the caller brings the time (monotonic seconds) and the chance. Nothing her
 
 import heapq
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 from fetchd.errors import Retry
@@ -84,8 +85,18 @@ class Schedule:
         """The names of the accounts in hand."""
         return tuple(self._running)
 
-    def replace(self, slots: Iterable[Slot], *, now: float, restart: Iterable[str] = ()) -> None:
-        """Sets the accounts: new ones, and those named in ``restart``, are due at once; others keep their time."""
+    def replace(
+        self,
+        slots: Iterable[Slot],
+        *,
+        now: float,
+        restart: Iterable[str] = (),
+        waits: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
+        """Sets the accounts: new ones, and those named in ``restart``, are due at once; others keep their time.
+
+        ``waits`` holds seconds for those of the new ones that are due only later.
+        """
         wanted = {slot.name: slot for slot in slots}
         restarted = set(restart)
         for name in self._entries.keys() - wanted.keys():
@@ -97,7 +108,7 @@ class Schedule:
                 if name in self._running:
                     entry.again = True
                 else:
-                    self._push(entry, now)
+                    self._push(entry, now + waits.get(name, 0.0))
             else:
                 entry.slot = slot
 
@@ -140,7 +151,9 @@ class Schedule:
             heapq.heappop(self._heap)
         return None
 
-    def finished(self, name: str, *, now: float, retry: Retry | None = None, more: bool = False) -> float | None:
+    def finished(
+        self, name: str, *, now: float, retry: Retry | None = None, more: bool = False, at_least: float = 0.0
+    ) -> float | None:
         """Ends a run and schedules the next.
 
         Args:
@@ -148,6 +161,7 @@ class Schedule:
             now: monotonic seconds.
             retry: None after a success, else what the error said.
             more: there is more to fetch at once (``max_messages``).
+            at_least: seconds that have to pass in any case, since the server says so.
 
         Returns:
             Seconds until the account is due again; None where it is not scheduled any more.
@@ -168,6 +182,7 @@ class Schedule:
             base = entry.slot.interval if retry is None else backoff(entry.slot.interval, retry, entry.failures)
             delay = base * (1 - JITTER + 2 * JITTER * self._chance())
         entry.again = False
+        delay = max(delay, at_least)
         self._push(entry, now + delay)
         return delay
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from fetchd.errors import MessageRefusedError, NetworkError, POP3Error
-from fetchd.model import Account, Capabilities, MessageInfo, Reply, Secret, UniqueId
-from fetchd.ports import Deleted, Retrieved, Write
+from fetchd.model import Account, Capabilities, Reply, Secret, UniqueId
+from fetchd.ports import Deleted, Retrieved, Survey, Write
 
 
 @dataclass
@@ -19,6 +19,7 @@ class FakeServer:
         cut: unique-id → how many octets of it arrive before the line breaks.
         lose_quit: "" or "before" or "after": whether QUIT's answer is lost before or after the deletions.
         sizes: unique-id → the size that LIST claims.
+        capabilities: what CAPA lists besides TOP and UIDL.
         during: called before each RETR with its unique-id, and with b"QUIT" before QUIT.
     """
 
@@ -30,9 +31,11 @@ class FakeServer:
     lose_quit: str = ""
     sizes: dict[bytes, int] = field(default_factory=dict)
     during: Callable[[bytes], None] = lambda uid: None
+    capabilities: dict[str, tuple[str, ...]] = field(default_factory=dict)
     retrieved: list[bytes] = field(default_factory=list)
     sessions: int = 0
     quits: int = 0
+    checks: int = 0
     open: int = 0
 
     def connect(self, account: Account, password: Secret) -> "FakeMaildrop":
@@ -49,6 +52,7 @@ class FakeMaildrop:
     """One session with a :class:`FakeServer`; satisfies :class:`fetchd.ports.Maildrop`."""
 
     tls_version = ""
+    mechanism = "USER"
 
     def __init__(self, server: FakeServer) -> None:
         self._server = server
@@ -68,21 +72,19 @@ class FakeMaildrop:
     def capabilities(self) -> Capabilities:
         if not self._server.has_capa:
             return Capabilities()
-        return Capabilities({"TOP": (), "UIDL": ()} if self._server.has_uidl else {"TOP": ()})
+        listed: dict[str, tuple[str, ...]] = {"TOP": (), **self._server.capabilities}
+        return Capabilities(listed | {"UIDL": ()} if self._server.has_uidl else listed)
 
-    def stat(self) -> tuple[int, int]:
-        return len(self._mail), sum(len(message) for _, message in self._mail)
-
-    def list_messages(self) -> list[MessageInfo]:
-        return [
-            MessageInfo(number, self._server.sizes.get(uid, len(message)))
-            for number, (uid, message) in enumerate(self._mail, 1)
-        ]
-
-    def unique_ids(self) -> dict[int, UniqueId]:
+    def survey(self) -> Survey:
+        octets = sum(len(message) for _, message in self._mail)
+        sizes = {
+            number: self._server.sizes.get(uid, len(message)) for number, (uid, message) in enumerate(self._mail, 1)
+        }
         if not self._server.has_uidl:
-            raise POP3Error("UIDL: unknown command", Reply(ok=False, text=b"unknown command"))
-        return {number: UniqueId(uid) for number, (uid, _) in enumerate(self._mail, 1)}
+            refusal = POP3Error("UIDL: unknown command", Reply(ok=False, text=b"unknown command"))
+            return Survey(len(self._mail), octets, None, sizes, refusal)
+        uids = {number: UniqueId(uid) for number, (uid, _) in enumerate(self._mail, 1)}
+        return Survey(len(self._mail), octets, uids, sizes)
 
     def retrieve_each(self, numbers: Sequence[int], sink: Callable[[int], Write]) -> Iterator[Retrieved]:
         assert not self._broken, "a command on a broken session"
@@ -110,6 +112,10 @@ class FakeMaildrop:
             write(message[start : start + 7])
         if whole is not None:
             raise NetworkError("the server closed the connection in the middle of a message")
+
+    def check_in_step(self) -> None:
+        assert not self._broken, "a command on a broken session"
+        self._server.checks += 1
 
     def delete_each(self, numbers: Sequence[int]) -> Iterator[Deleted]:
         assert not self._broken, "a command on a broken session"

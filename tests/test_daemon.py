@@ -46,6 +46,7 @@ class House:
         self.events: list[events.Event] = []
         self.polls: list[tuple[float, str]] = []
         self.told: list[set[str]] = []
+        self.waits: dict[str, float] = {}
         self.stuck: set[str] = set()
         self._poll = poll or (lambda account, stop: PollResult(account.name))
         self.daemon = Daemon(
@@ -56,9 +57,13 @@ class House:
             inbox=self.inbox,
             chance=lambda: 0.5,
             load=load or no_reload,
-            accounts_changed=lambda new: self.told.append(set(new.accounts)),
+            accounts_changed=self._accounts_changed,
         )
         self.inbox.expects_message = lambda: bool(set(self.daemon._schedule.running) - self.stuck)
+
+    def _accounts_changed(self, new: Settings) -> dict[str, float]:
+        self.told.append(set(new.accounts))
+        return self.waits
 
     def _recorded(self, account: Account, stop: StopSignal) -> PollResult:
         self.polls.append((self.clock.monotonic() - 1000.0, account.name))
@@ -219,6 +224,18 @@ def test_more_to_fetch_is_fetched_at_once() -> None:
     house = House([make_account()], poll)
     house.run_for(100.0)
     assert house.times("alice") == [0.0, 0.0, 0.0]
+
+
+def test_a_restart_keeps_the_delay_that_the_server_wants() -> None:
+    """FAULTS 67; by hand (``--once``) it is the server who decides."""
+    house = House([make_account("a"), make_account("b")])
+    house.waits = {"a": 120.0}
+    house.run_for(200.0)
+    assert (house.times("a"), house.times("b")) == ([120.0], [0.0])
+    house = House([make_account("a")])
+    house.waits = {"a": 120.0}
+    house.daemon.run_once()
+    assert house.times("a") == [0.0]
 
 
 def test_sighup_takes_over_a_changed_configuration() -> None:

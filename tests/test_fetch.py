@@ -303,6 +303,77 @@ def test_a_server_without_uidl(bench: Bench) -> None:
     assert bench.store.outbox("alice") == []
 
 
+def test_a_server_that_deletes_what_was_retrieved_is_asked_for_one_message_at_a_time(bench: Bench) -> None:
+    """FAULTS 58, RFC 2449 §6.7: EXPIRE 0; each message is published before the next one is retrieved."""
+    bench.server.capabilities = {"EXPIRE": ("0", "USER")}
+    fill(bench, 1, 2, 3)
+    delivered = []
+    bench.server.during = lambda uid: delivered.append(len(bench.mail()) if uid != b"uid1" else 0)
+    assert bench.poll().delivered == 3
+    assert delivered[:3] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("stated", "expected"), [(("60",), 60), (("60", "USER"), 60), ((), 0), (("soon",), 0), (("-1",), 0)]
+)
+def test_the_delay_that_a_server_wants_between_logins_is_part_of_the_result(
+    bench: Bench, stated, expected: int
+) -> None:
+    """FAULTS 67, RFC 2449 §6.5."""
+    bench.server.capabilities = {"LOGIN-DELAY": stated}
+    assert bench.poll().login_delay == expected
+
+
+def test_what_the_server_calls_itself_is_told(bench: Bench) -> None:
+    """RFC 2449 §6.9; escaped, as everything that a server says."""
+    bench.server.capabilities = {"IMPLEMENTATION": ("Evil\x1b[31m", "1.0")}
+    bench.poll()
+    (login,) = bench.said(events.LoggedIn)
+    assert (login.mechanism, login.implementation) == ("USER", "Evil\\x1b[31m 1.0")
+
+
+def test_sizes_as_announced_need_no_proof_and_others_do(bench: Bench) -> None:
+    """Only octets as many as LIST says, or a NOOP answered behind them, show which message it was."""
+    fill(bench, *range(5))
+    bench.poll()
+    assert bench.server.checks == 0
+    fill(bench, 5, 6)
+    bench.server.sizes = {b"uid6": 4096}
+    assert bench.poll().delivered == 2
+    assert bench.server.checks == 1
+    assert bench.said(events.SizesDiffer) == [events.SizesDiffer("alice", 1, of=2)]
+
+
+def test_a_server_whose_sizes_are_never_exact_is_no_news(bench: Bench) -> None:
+    """FACTS §5: Exchange, OpenMail, qmail-pop3d."""
+    fill(bench, 1, 2)
+    bench.server.sizes = {b"uid1": 1024, b"uid2": 1024}
+    assert bench.poll().delivered == 2
+    assert bench.said(events.SizesDiffer) == []
+
+
+def test_without_proof_nothing_is_committed_when_the_line_breaks(bench: Bench) -> None:
+    """Messages that may be under each other's unique-ids are fetched again."""
+    fill(bench, 1, 2, 3)
+    bench.server.sizes = {b"uid1": 9999}
+    bench.server.cut = {b"uid3": 5}
+    with pytest.raises(NetworkError):
+        bench.poll(DELETE)
+    assert bench.mail() == []
+    assert bench.staged() == []
+    bench.server.cut = {}
+    assert bench.poll(DELETE).delivered == 3
+    assert bench.mail() == stored(1, 2, 3)
+
+
+def test_inexact_servers_are_asked_for_little_at_a_time(bench: Bench) -> None:
+    bench.world = replace(bench.world, limits=BatchLimits(messages=3, octets=40))
+    fill(bench, *range(7))
+    bench.server.sizes = dict.fromkeys(bench.server.uids, 20)
+    assert bench.poll().delivered == 7
+    assert bench.server.checks == 4
+
+
 # ── the server lets us down ──────────────────────────────────────────────────────────────────────────────────────
 
 

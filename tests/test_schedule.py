@@ -60,6 +60,15 @@ def test_a_short_interval_is_never_stretched_by_the_first_retry() -> None:
     assert backoff(5, Retry.SOON, 1) == 5
 
 
+def test_a_delay_that_the_server_wants_is_kept() -> None:
+    """FAULTS 67: LOGIN-DELAY; also where there is more to fetch, or the account was polled by hand."""
+    sched = schedule(Slot("a", "h", 300))
+    sched.take(now=0.0)
+    assert sched.finished("a", now=0.0, more=True, at_least=60.0) == 60.0
+    sched.take(now=60.0)
+    assert sched.finished("a", now=60.0, at_least=60.0) == 300.0
+
+
 def test_hold_waits_for_a_day_or_for_poll_now() -> None:
     sched = schedule(Slot("a", "h", 300))
     sched.take(now=0.0)

@@ -8,7 +8,7 @@ from fetchd.model import AccountRecord
 
 _RECORDS: Final = """
     SELECT name, user, host, (SELECT count(*) FROM seen WHERE seen.account = accounts.id),
-           delivered, last_success, last_failure, last_error
+           delivered, last_success, last_failure, last_error, not_before
     FROM accounts ORDER BY name"""
 
 
@@ -24,6 +24,7 @@ def id_for_writing(db: sqlite3.Connection, name: str) -> int:
 
 def records(db: sqlite3.Connection) -> list[AccountRecord]:
     """Returns a line for every account, by name."""
+    rows = db.execute(_RECORDS)
     return [
         AccountRecord(
             name=name,
@@ -34,8 +35,9 @@ def records(db: sqlite3.Connection) -> list[AccountRecord]:
             last_success=last_success,
             last_failure=last_failure,
             last_error=last_error,
+            not_before=not_before,
         )
-        for name, user, host, seen, delivered, last_success, last_failure, last_error in db.execute(_RECORDS)
+        for name, user, host, seen, delivered, last_success, last_failure, last_error, not_before in rows
     ]
 
 

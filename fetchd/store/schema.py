@@ -33,7 +33,8 @@ MIGRATIONS: Final[Sequence[Migration]] = (
             delivered INTEGER NOT NULL DEFAULT 0,
             last_success INTEGER,
             last_failure INTEGER,
-            last_error TEXT NOT NULL DEFAULT ''
+            last_error TEXT NOT NULL DEFAULT '',
+            not_before INTEGER NOT NULL DEFAULT 0
         )""",
         # One row a unique-id, 20 to 30 octets over the unique-id itself; model.Seen says what the columns mean.
         # gone_since: Unix seconds at which it was found to be listed no more; NULL while it is listed.

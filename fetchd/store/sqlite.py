@@ -205,17 +205,17 @@ class SqliteStore:
         """Returns the account's journal of appends to its mbox."""
         return SqliteJournal(self._database, account)
 
-    def poll_ended(self, account: str, result: PollResult, *, error: str, now: int) -> None:  # noqa: ARG002 - the port's
+    def poll_ended(self, account: str, result: PollResult, *, error: str, now: int) -> None:
         """Records the end of a poll; ``last_error`` is "" from a poll that ended well on.
 
-        What ``result`` counts was recorded by the commits themselves.
+        What ``result`` counts was recorded by the commits themselves; its login delay is recorded here.
         """
         text = error.encode("utf-8", "backslashreplace").decode()  # a path in it may hold octets that are no UTF-8
         column = "last_failure" if error else "last_success"
         with self._writing(account) as (db, number):
             db.execute(
-                f"UPDATE accounts SET {column} = ?, last_error = ? WHERE id = ?",  # noqa: S608 - one of two words
-                (now, text, number),
+                f"UPDATE accounts SET {column} = ?, last_error = ?, not_before = ? WHERE id = ?",  # noqa: S608 - one of two words
+                (now, text, now + result.login_delay if result.login_delay else 0, number),
             )
 
     def accounts(self) -> Sequence[AccountRecord]:

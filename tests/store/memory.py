@@ -29,6 +29,7 @@ class _Account:
     last_success: int | None = None
     last_failure: int | None = None
     last_error: str = ""
+    not_before: int = 0
     seen: dict[UniqueId, _Row] = field(default_factory=dict)
     trouble: dict[UniqueId, int] = field(default_factory=dict)
     outbox: dict[str, Committed] = field(default_factory=dict)
@@ -175,6 +176,7 @@ class MemoryStore:
     def poll_ended(self, account: str, result: PollResult, *, error: str, now: int) -> None:
         with self._at(account, write=True) as row:
             row.last_error = error
+            row.not_before = now + result.login_delay if result.login_delay else 0
             if error:
                 row.last_failure = now
             else:
@@ -192,6 +194,7 @@ class MemoryStore:
                     last_success=row.last_success,
                     last_failure=row.last_failure,
                     last_error=row.last_error,
+                    not_before=row.not_before,
                 )
                 for name, row in sorted(self._accounts.items())
             ]

@@ -433,6 +433,14 @@ def test_the_record_of_an_account_tells_its_last_polls(store: AnyStore) -> None:
     assert store.accounts()[0].last_failure == NOW + 1
 
 
+def test_the_delay_that_a_server_wants_is_kept_until_it_wants_none(store: AnyStore) -> None:
+    """FAULTS 67."""
+    store.poll_ended("a", PollResult(account="a", login_delay=60), error="", now=NOW)
+    assert store.accounts()[0].not_before == NOW + 60
+    store.poll_ended("a", PollResult(account="a"), error="", now=NOW + 90)
+    assert store.accounts()[0].not_before == 0
+
+
 def test_configured_accounts_are_listed_before_their_first_poll(store: AnyStore) -> None:
     assert store.configure({"b": ("h", "u2"), "a": ("h", "u1")}) == []
     assert [(one.name, one.host, one.user) for one in store.accounts()] == [("a", "h", "u1"), ("b", "h", "u2")]

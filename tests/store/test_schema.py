@@ -39,7 +39,7 @@ def test_the_released_schema_is_what_it_was() -> None:
     assert columns == {
         "accounts": [
             *("id", "name", "host", "user", "listed_at"),
-            *("delivered", "last_success", "last_failure", "last_error"),
+            *("delivered", "last_success", "last_failure", "last_error", "not_before"),
         ],
         "seen": ["account", "uid", "first_seen", "copies", "fate", "gone_since"],
         "outbox": ["seq", "account", "name", "uid", "size", "digest", "target"],
