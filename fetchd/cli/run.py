@@ -1,0 +1,88 @@
+"""``fetchd`` and ``fetchd --once``: the daemon in the foreground, and one poll of every account.
+
+Logs go to standard error, results to standard output. On a terminal ``--once`` shows progress bars and logs only what
+is wrong, unless ``--verbose`` asks for all.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from fetchd.app import App, log_to
+from fetchd.cli.summary import summary
+from fetchd.config import find_config, load
+from fetchd.events import Emit, Event, PollFailed
+from fetchd.model import PollResult, Settings
+
+
+def run_forever(config: Path | None, *, verbose: bool) -> None:
+    """Runs the daemon until a signal ends it.
+
+    Raises:
+        ConfigError: there is no usable configuration, or ``http:`` cannot be bound.
+        StoreError: the store cannot be used.
+    """
+    path = find_config(config, os.environ)
+    settings = _load(path, verbose=verbose)
+    log = log_to(sys.stderr, settings.log)
+    with App(settings, renderers=[log], load=lambda: _load(path, verbose=verbose), serve_http=True) as app:
+        app.inbox.post_signals()
+        app.run()
+
+
+def run_once(config: Path | None, names: Sequence[str], *, verbose: bool) -> bool:
+    """Polls once and prints a summary; returns whether any account failed.
+
+    Raises:
+        ConfigError: there is no usable configuration.
+        UsageError: no account has one of these names.
+        StoreError: the store cannot be used.
+    """
+    path = find_config(config, os.environ)
+    settings = _load(path, verbose=verbose)
+
+    def load() -> Settings:
+        return _load(path, verbose=verbose)
+
+    if not sys.stderr.isatty() or verbose:
+        return _poll_once(settings, [log_to(sys.stderr, settings.log)], names=names, load=load)
+    from fetchd.cli.progress import Progress, Terminal  # noqa: PLC0415 - on a terminal only: rich is heavy
+
+    level = "warning" if settings.log.level == "info" else settings.log.level
+    with Progress(Terminal(stderr=True)) as progress:
+        log = log_to(progress.write_line, replace(settings.log, level=level), is_tty=True)
+        return _poll_once(settings, [_without_failures(log), progress], names=names, load=load)
+
+
+def _poll_once(
+    settings: Settings, renderers: Sequence[Emit], *, names: Sequence[str], load: Callable[[], Settings]
+) -> bool:
+    failed: dict[str, PollResult] = {}
+
+    def note(event: Event) -> None:
+        if isinstance(event, PollFailed):
+            failed[event.account] = event.result
+
+    with App(settings, renderers=[*renderers, note], load=load) as app:
+        app.inbox.post_signals()
+        finished = app.run_once(names)
+    for message in finished:
+        if message.error is not None:
+            failed.setdefault(message.account, PollResult(message.account))
+    results = [message.result for message in finished if message.result is not None]
+    click.echo(summary([*results, *failed.values()], failed))
+    return bool(failed)
+
+
+def _without_failures(log: Emit) -> Emit:
+    """The bars say themselves which account failed, and why."""
+    return lambda event: None if isinstance(event, PollFailed) else log(event)
+
+
+def _load(path: Path, *, verbose: bool) -> Settings:
+    settings = load(path, environ=os.environ)
+    return replace(settings, log=replace(settings.log, level="debug")) if verbose else settings

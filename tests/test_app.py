@@ -1,0 +1,55 @@
+"""How an account reaches its server: by every key that it gives."""
+
+from dataclasses import replace
+
+import pytest
+
+from fetchd.app import _Connector
+from fetchd.errors import NetworkError
+from fetchd.model import Proxy, ProxyKind, Secret, Tls, TlsMode, parse_proxy
+from fetchd.pop3.session import POP3Session
+from tests.accounts import make_account
+from tests.conftest import MakeMailbox
+from tests.servers.dovecot import Dovecot
+from tests.servers.pki import TestAuthority
+from tests.servers.proxies import Credentials, Socks5Proxy
+
+
+def test_every_key_of_the_line_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """None is forgotten on the way from the configuration to the transport."""
+    asked: dict[str, object] = {}
+
+    def connect(host: str, port: int, **wishes: object) -> None:
+        asked.update(wishes, host=host, port=port)
+        raise NetworkError("as far as this test goes")
+
+    monkeypatch.setattr(POP3Session, "connect", connect)
+    keys = {
+        "host": "pop.x",
+        "port": 1110,
+        "tls": Tls(TlsMode.STARTTLS, server_name="pop.y"),
+        "timeout": 7.0,
+        "login_timeout": 8.0,
+        "session_timeout": 9.0,
+        "minimum_rate": 10,
+        "source_address": "192.0.2.1",
+        "proxy": Proxy(ProxyKind.HTTP, "proxy.x", 3128),
+    }
+    with pytest.raises(NetworkError):
+        _Connector()(make_account(**keys), Secret(b"secret"))
+    assert {key: asked[key] for key in keys} == keys
+
+
+def test_account_behind_a_proxy_is_reached_and_logged_in_to(
+    dovecot: Dovecot, mailbox: MakeMailbox, authority: TestAuthority
+) -> None:
+    """With a real server, whose name only the proxy knows, and a proxy that wants a password."""
+    box = mailbox(b"Subject: x\r\n\r\n")
+    route = {("localhost", 995): (dovecot.host, dovecot.tls_port)}
+    account = make_account(host="localhost", port=995, tls=Tls(ca_file=authority.ca_file), user=box.user)
+    with Socks5Proxy(route, Credentials("me", "s3same")) as proxy:
+        account = replace(account, proxy=parse_proxy(proxy.url))
+        with _Connector()(account, Secret(box.password.encode())) as maildrop:
+            assert maildrop.stat()[0] == 1
+        assert proxy.asked == [("localhost", 995)]
+    assert "s3same" not in repr(account)
