@@ -13,7 +13,7 @@ CODE := fetchd tests
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format lock image clean
+.PHONY: help demo test interop lint format lock image clean
 
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -25,6 +25,10 @@ demo: $(VENV)/.run ## shows what fetchd does, against a mail server of its own
 test: $(VENV)/.dev ## runs all tests; installs Dovecot through apt where it is missing
 	@sh .ci/need dovecot
 	@$(BIN)/python -m pytest $(ARGS)
+
+interop: $(VENV)/.dev ## tests against other real servers, in chroots that are kept in /var/cache/fetchd-interop
+	@sh .ci/need mmdebstrap || true # without it the tests are skipped, and say why
+	@$(BIN)/python -m pytest -m interop tests/interop $(ARGS)
 
 lint: $(VENV)/.dev ## checks style, types and the layers
 	@$(BIN)/ruff check $(CODE)

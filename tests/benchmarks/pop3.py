@@ -1,0 +1,81 @@
+"""How fast the POP3 client is: ``python -m tests.benchmarks.pop3``. Figures to read, not a test."""
+
+import time
+import tracemalloc
+from collections.abc import Callable
+
+from fetchd.pop3.commands import LIST, UIDL, Command, password, retr
+from fetchd.pop3.events import NEED_DATA, BodyChunk, ListLines
+from fetchd.pop3.framing import encode_body
+from fetchd.pop3.protocol import Pop3Protocol
+from fetchd.pop3.replies import add_listings, add_unique_ids
+
+LINES = 100_000
+CHUNK = 256 * 1024
+
+
+def in_transaction() -> Pop3Protocol:
+    """A protocol that is logged in."""
+    protocol = Pop3Protocol()
+    protocol.receive_data(b"+OK\r\n")
+    protocol.next_event()
+    protocol.send(password(b"secret"))
+    protocol.receive_data(b"+OK\r\n")
+    protocol.next_event()
+    return protocol
+
+
+def listed(command: Command, data: bytes, take: Callable[[list[bytes], dict], None]) -> dict:
+    """What a list says, received in chunks."""
+    protocol, found = in_transaction(), {}
+    protocol.send(command)
+    for start in range(0, len(data), CHUNK):
+        protocol.receive_data(data[start : start + CHUNK])
+        while (event := protocol.next_event()) is not NEED_DATA:
+            if isinstance(event, ListLines):
+                take(event.lines, found)
+    return found
+
+
+def body(data: bytes) -> int:
+    """How many octets a message has, received in chunks."""
+    protocol, octets = in_transaction(), 0
+    protocol.send(retr(1))
+    for start in range(0, len(data), CHUNK):
+        protocol.receive_data(data[start : start + CHUNK])
+        while (event := protocol.next_event()) is not NEED_DATA:
+            if isinstance(event, BodyChunk):
+                octets += len(event.data)
+    return octets
+
+
+def measured(what: str, run: Callable[[], object], *, unit: float = 1.0, per: str = "") -> None:
+    """Prints the CPU time of the best of five runs, and the peak of what one more allocates."""
+    best = min(_cpu(run) for _ in range(5)) / unit
+    tracemalloc.start()
+    run()
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    print(f"{what:<34} {best * 1000:8.1f} ms{per:<8} {peak / 1e6:6.1f} MB at the peak")
+
+
+def _cpu(run: Callable[[], object]) -> float:
+    began = time.process_time()
+    run()
+    return time.process_time() - began
+
+
+def main() -> None:
+    """Prints all figures."""
+    uidl = b"+OK\r\n" + b"".join(b"%d %032x\r\n" % (n, n) for n in range(1, LINES + 1)) + b".\r\n"
+    sizes = b"+OK\r\n" + b"".join(b"%d %d\r\n" % (n, 1000 + n) for n in range(1, LINES + 1)) + b".\r\n"
+    text = b"+OK\r\n" + encode_body((b"x" * 74 + b"\r\n") * (100_000_000 // 76))
+    assert len(listed(UIDL, uidl, add_unique_ids)) == LINES
+    assert len(listed(LIST, sizes, add_listings)) == LINES
+    measured(f"UIDL, {LINES:,} lines", lambda: listed(UIDL, uidl, add_unique_ids))
+    measured(f"LIST, {LINES:,} lines", lambda: listed(LIST, sizes, add_listings))
+    measured("a body of 100 MB, lines of 76", lambda: body(text), unit=0.1, per=" a GB")
+
+
+if __name__ == "__main__":
+    main()
