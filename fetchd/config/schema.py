@@ -170,8 +170,7 @@ class FileKeys(Keys):
         WithJsonSchema({"anyOf": [{"type": "string"}, _PORT, {"const": False}]}),
     ] = Field(
         default=None,
-        description="Where /metrics, /healthz, /readyz and /status are served: `host:port`, or a port alone for "
-        "127.0.0.1. Default: off.",
+        description="Where /metrics and /healthz are served: `host:port`, or a port alone for 127.0.0.1. Default: off.",
         examples=["127.0.0.1:9725"],
     )
     log: Annotated[
@@ -184,5 +183,5 @@ class FileKeys(Keys):
     )
     accounts: dict[AccountName, AccountKeys] = Field(
         description="The accounts, each under a name of its own: it appears in logs and metrics, and the store "
-        "remembers by it what was fetched, so that renaming an account fetches its mail again."
+        "remembers by it what was fetched; renaming an account is noticed, by host and user."
     )

@@ -211,8 +211,19 @@ def test_no_shell_touches_a_command() -> None:
 
 
 def test_a_command_sees_the_environment_and_an_empty_input() -> None:
+    """Ours may be a terminal: a command that asks there would wait for ever."""
     command = python("sys.stdout.write(os.environ['P'] + repr(sys.stdin.read()))")
-    assert reveal(command, {"P": "x"}) == b"x''"
+    reading, writing = os.pipe()
+    saved = os.dup(0)
+    try:
+        os.write(writing, b"typed")
+        os.close(writing)
+        os.dup2(reading, 0)
+        assert reveal(command, {"P": "x"}) == b"x''"
+    finally:
+        os.dup2(saved, 0)
+        os.close(saved)
+        os.close(reading)
 
 
 def test_a_command_that_is_not_there_is_refused(tmp_path: Path) -> None:
