@@ -171,7 +171,6 @@ def test_courier_presents_a_message_as_it_was_put(courier: Courier, user: str, t
     assert poller.delivered == sorted(put if put.endswith(b"\n") else put + b"\n" for put in letters())
 
 
-@pytest.mark.xfail(reason="fetchd does not say UTF8 yet, so Courier presents a wrapper around the message")
 def test_a_header_in_utf_8_arrives_as_it_was_sent(courier: Courier, user: str, tap: Wiretap, tmp_path: Path) -> None:
     """RFC 6856 §2: to a client that does not say UTF8, a server may present something else; Courier does."""
     courier.add_user(user, PASSWORD)
