@@ -135,6 +135,16 @@ class MessagesDeleted(AccountEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class DeletionRefused(AccountEvent):
+    """The server will not delete some messages that are delivered; it is asked again at the next poll."""
+
+    name: ClassVar[str] = "message.deletion_refused"
+    level: ClassVar[str] = "warning"
+    count: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class DeletionUnconfirmed(AccountEvent):
     """QUIT was not answered by +OK: what it would have deleted is settled at the next poll."""
 
@@ -146,11 +156,18 @@ class DeletionUnconfirmed(AccountEvent):
 
 @dataclass(frozen=True, slots=True)
 class Recovered(AccountEvent):
-    """An earlier run ended in the middle; what it left in staging is settled now."""
+    """An earlier run ended in the middle; what it left in staging is settled now.
+
+    Attributes:
+        finished: messages that it committed and that are published now.
+        adopted: messages that it never committed, and that the server does not list any more: published, too.
+        discarded: messages that it never committed, and that are fetched again.
+    """
 
     name: ClassVar[str] = "delivery.recovered"
-    published: int
-    discarded: int
+    finished: int = 0
+    adopted: int = 0
+    discarded: int = 0
 
 
 @dataclass(frozen=True, slots=True)

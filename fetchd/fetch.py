@@ -52,11 +52,11 @@ def poll_account(account: Account, stop: StopSignal, *, world: World) -> PollRes
 
 def _poll(account: Account, stop: StopSignal, *, world: World, tally: Tally) -> None:
     delivery = world.open_delivery(account)
-    unknown = publish_committed(account, delivery, world=world)
+    unknown = publish_committed(account, delivery, world=world, tally=tally)
     password = world.secrets.reveal(account.password)
     with world.connect(account, password) as maildrop:
         _say_logged_in(account, maildrop, world=world)
-        listing = read_listing(maildrop)
+        listing = read_listing(maildrop, remembers=bool(world.store.seen(account.name)))
         tally.maildrop_messages, tally.maildrop_octets = listing.messages, listing.octets
         tally.login_delay = _login_delay(maildrop)
         intake = Intake(account, stop, world=world, delivery=delivery, tally=tally)
@@ -67,26 +67,28 @@ def _poll(account: Account, stop: StopSignal, *, world: World, tally: Tally) -> 
             intake.fetch(maildrop, refs)
         intake.settle()
         intake.say_what_differed()
+        tally.more = tally.delivered > 0 and SkipReason.OVER_LIMIT in tally.skipped
         deletable = intake.delivered if account.policy.delete_after == 0 else []
-        marked = _mark_for_deletion(maildrop, [*plan.delete, *deletable])
+        marked = _mark_for_deletion(account, maildrop, [*plan.delete, *deletable], world=world)
         _quit(account, maildrop, marked, world=world, tally=tally)
 
 
-def read_listing(maildrop: Maildrop) -> Listing:
-    """Lists the maildrop.
+def read_listing(maildrop: Maildrop, *, remembers: bool) -> Listing:
+    """Lists the maildrop. ``remembers`` says whether the store has unique-ids of this account.
 
     UIDL decides which messages there are: one that arrived between two commands waits for the next poll. Where the
     server has no UIDL, LIST does.
 
     Raises:
-        POP3Error: the server refuses to list; or refuses a UIDL that it says it has.
+        POP3Error: the server refuses to list; or refuses a UIDL that it says it has, or that it had before.
     """
     found = maildrop.survey()
     if found.uids is not None:
         refs = tuple(MessageRef(number, found.uids[number], found.sizes.get(number)) for number in sorted(found.uids))
         return Listing(refs, found.messages, found.octets, has_unique_ids=True)
-    if found.no_uidl is not None and ("UIDL" in maildrop.capabilities() or found.no_uidl.reply.code):
-        raise found.no_uidl
+    refusal = found.no_uidl
+    if refusal is not None and (remembers or refusal.reply.code or "UIDL" in maildrop.capabilities()):
+        raise refusal
     refs = tuple(MessageRef(number, None, found.sizes[number]) for number in sorted(found.sizes))
     return Listing(refs, found.messages, found.octets, has_unique_ids=False)
 
@@ -133,10 +135,16 @@ def _login_delay(maildrop: Maildrop) -> int:
     return int(stated[1]) if stated else 0
 
 
-def _mark_for_deletion(maildrop: Maildrop, refs: Sequence[MessageRef]) -> list[MessageRef]:
+def _mark_for_deletion(
+    account: Account, maildrop: Maildrop, refs: Sequence[MessageRef], *, world: World
+) -> list[MessageRef]:
     """DELEs what is published and committed; returns what the server accepted."""
     by_number = {ref.number: ref for ref in refs}
-    return [by_number[item.number] for item in maildrop.delete_each([*by_number]) if item.refused is None]
+    answers = list(maildrop.delete_each([*by_number]))
+    refused = [answer.refused for answer in answers if answer.refused is not None]
+    if refused:
+        world.emit(events.DeletionRefused(account.name, len(refused), str(refused[0])))
+    return [by_number[answer.number] for answer in answers if answer.refused is None]
 
 
 def _quit(account: Account, maildrop: Maildrop, marked: Sequence[MessageRef], *, world: World, tally: Tally) -> None:
@@ -148,10 +156,10 @@ def _quit(account: Account, maildrop: Maildrop, marked: Sequence[MessageRef], *,
             world.emit(events.DeletionUnconfirmed(account.name, len(marked), str(error)))
         return
     if marked:
-        gone = [ref.uid for ref in marked if ref.uid is not None]
-        world.store.listed(account.name, vanished=gone, returned=(), now=world.now())
         tally.deleted = len(marked)
         world.emit(events.MessagesDeleted(account.name, len(marked)))
+        gone = [ref.uid for ref in marked if ref.uid is not None]
+        world.store.listed(account.name, vanished=gone, returned=(), now=world.now())
 
 
 def _say_logged_in(account: Account, maildrop: Maildrop, *, world: World) -> None:
@@ -174,7 +182,6 @@ def _say_planned(account: Account, listing: Listing, plan: Plan, *, world: World
         tally.skipped[skip.reason] += 1
         if skip.reason is SkipReason.TOO_LARGE:
             world.emit(events.TooLarge(account.name, skip.ref.uid, skip.reason, skip.ref.size))
-    tally.more = SkipReason.OVER_LIMIT in tally.skipped
     world.emit(
         events.Planned(
             account.name,

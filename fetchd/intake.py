@@ -5,22 +5,19 @@ never guessed: the staged files stay, and the next poll's recovery asks the stor
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import accumulate
 from typing import Final
 
 from fetchd import events
 from fetchd.errors import AccountError, Interrupted, NetworkError, POP3Error, ProtocolError, StoreError
 from fetchd.model import Account, Committed, MessageRef, PollResult, SkipReason, Staged, target_text
 from fetchd.names import NO_UNIQUE_ID, message_name
-from fetchd.ports import Delivery, Maildrop, StagedFile, StopSignal, World, Write
+from fetchd.ports import Delivery, InStep, Maildrop, StagedFile, StopSignal, World, Write
 
 SIZE_SLACK: Final = 1.25
 """How far beyond ``max_size`` a body may run before the session is broken: sizes in LIST are hints (FACTS §5)."""
-EXACT_PORTION: Final = 1024
-"""The most messages that are asked for before all are answered, where the server's sizes have been exact so far."""
 
 
 @dataclass(slots=True)
@@ -63,11 +60,11 @@ class _InHand:
     stop: StopSignal
     emit: events.Emit
     octets: int = 0
-    begins_like_a_reply: bool = False
+    beginning: bytes = b""
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        if not self.octets:
-            self.begins_like_a_reply = bytes(data[:4]).upper().startswith((b"+OK", b"-ERR"))
+        if len(self.beginning) < 4:  # noqa: PLR2004 - as long as a status indicator
+            self.beginning += bytes(data[: 4 - len(self.beginning)])
         if self.stop.overdue():
             raise Interrupted(f"asked to stop: message {self.ref.number} is dropped and will be fetched again")
         self.octets += len(data)
@@ -83,9 +80,10 @@ class _InHand:
 class Intake:
     """Brings the messages of one account, in one session, into its target.
 
-    A reply too many or too few among RETRs in flight would give messages the unique-ids of others, and a message could
-    be deleted that was never delivered. So nothing is committed on the strength of an order alone: either the octets of
-    each message are as many as LIST announced, or the server has answered a NOOP behind them, and nothing else.
+    A reply too many or too few among those in flight would give messages the unique-ids of others, and a message could
+    be deleted that was never delivered. So only what is *proven* is delivered: the server has shown behind it that it
+    is in step. Proofs come after 1, 2, 4 … messages, so that the shortest session makes progress; what was not proven
+    when a session broke stays in staging, where the next poll's recovery settles it.
     """
 
     def __init__(self, account: Account, stop: StopSignal, *, world: World, delivery: Delivery, tally: Tally) -> None:
@@ -98,10 +96,11 @@ class Intake:
         self._target = target_text(account.target)
         self._journal = world.store.journal(account.name)
         self._in_hand: _InHand | None = None
+        self._unproven: list[tuple[MessageRef, Staged]] = []
         self._batch: list[tuple[MessageRef, Staged]] = []
-        self._batch_octets = 0
         self._batch_opened = 0.0
-        self._in_step = True
+        self._answered = 0
+        self._proven = 0
         self._as_announced = 0
         self._differing = 0
         self._published: list[str] = []
@@ -109,51 +108,87 @@ class Intake:
         """What this session retrieved, committed and published."""
 
     def fetch(self, maildrop: Maildrop, refs: Sequence[MessageRef]) -> None:
-        """Retrieves messages and delivers them; on an error, what is complete is delivered before it is raised."""
-        rest = refs
-        while rest:
-            portion = self._portion(rest)
-            self._fetch_portion(maildrop, portion)
-            rest = rest[len(portion) :]
+        """Retrieves messages and delivers them; on an error, what is proven is delivered before it is raised.
+
+        Without unique-ids nothing can be recognised at the next poll: there all is delivered at the end, or nothing.
+        """
+        if self._stop.requested():
+            raise Interrupted("asked to stop: what is not fetched yet is fetched next time")
+        in_one = any(ref.uid is None for ref in refs)
+        self._answered = self._proven = 0
+        try:
+            self._retrieve(maildrop, {ref.number: ref for ref in refs}, in_one=in_one)
+        except AccountError as error:
+            self._blame(error, refs)
+            if not in_one:
+                self._deliver()
+            raise
+        finally:
+            if self._in_hand is not None:
+                self._in_hand.file.abandon()
+        self._deliver()
 
     def say_what_differed(self) -> None:
         """Tells of messages whose octets are not those that LIST announced, where the server's sizes are exact."""
         if self._differing and self._as_announced:
             self._world.emit(events.SizesDiffer(self._name, self._differing, of=self._differing + self._as_announced))
 
-    def _portion(self, refs: Sequence[MessageRef]) -> Sequence[MessageRef]:
-        """A server whose sizes are not exact is asked for no more at a time than may have to be fetched again."""
-        if self._as_announced and not self._differing:
-            return refs[:EXACT_PORTION]
-        limits = self._world.limits
-        octets = accumulate(ref.size or 0 for ref in refs[: limits.messages])
-        return refs[: max(1, sum(1 for so_far in octets if so_far <= limits.octets))]
+    def _retrieve(self, maildrop: Maildrop, refs: Mapping[int, MessageRef], *, in_one: bool) -> None:
+        def sink(number: int) -> Write:
+            return self._stage(refs[number])
 
-    def _fetch_portion(self, maildrop: Maildrop, refs: Sequence[MessageRef]) -> None:
-        """Retrieves messages to the last one, so that afterwards nothing is in flight."""
-        by_number = {ref.number: ref for ref in refs}
-        answered = 0
-        try:
-            for item in maildrop.retrieve_each([*by_number], lambda number: self._stage(by_number[number])):
-                answered += 1
-                if item.refused is not None:
-                    self._refuse(by_number[item.number], item.refused)
-                else:
-                    self._complete(by_number[item.number], item.octets)
-                if self._stop.requested() and answered < len(refs):
-                    raise Interrupted("asked to stop: what is not fetched yet is fetched next time")
-            if not self._in_step:
-                maildrop.check_in_step()
-                self._in_step = True
-        except AccountError as error:
-            if isinstance(error, NetworkError | ProtocolError) and answered < len(refs):
-                self._trouble(refs[answered])
-            self._deliver_if_in_step()
-            raise
-        finally:
-            if self._in_hand is not None:
-                self._in_hand.file.abandon()
-        self._deliver()
+        for item in maildrop.retrieve_proven([*refs], sink, proofs=self._proofs([*refs.values()])):
+            if isinstance(item, InStep):
+                if item.proven:
+                    self._prove(in_one=in_one)
+                continue
+            self._answered += 1
+            if item.refused is not None:
+                self._refuse(refs[item.number], item.refused)
+            else:
+                self._complete(refs[item.number], item.octets)
+            if self._stop.requested() and self._answered < len(refs):
+                raise Interrupted("asked to stop: what is not fetched yet is fetched next time")
+        if self._unproven:
+            maildrop.check_in_step()
+        self._prove(in_one=in_one)
+
+    def _proofs(self, refs: Sequence[MessageRef]) -> set[int]:
+        """Returns the numbers of the messages behind which a proof is wanted."""
+        limits = self._world.limits
+        proofs, size, messages, octets = set(), 1, 0, 0
+        for ref in refs:
+            messages += 1
+            octets += ref.size or 0
+            if messages >= size or octets >= limits.octets or ref is refs[-1]:
+                proofs.add(ref.number)
+                size = min(2 * size, limits.messages)
+                messages = octets = 0
+        return proofs
+
+    def _prove(self, *, in_one: bool) -> None:
+        self._proven = self._answered
+        if self._unproven and not self._batch:
+            self._batch_opened = self._world.clock.monotonic()
+        self._batch += self._unproven
+        self._unproven = []
+        if not in_one and self._batch_is_full():
+            self._deliver()
+
+    def _blame(self, error: AccountError, refs: Sequence[MessageRef]) -> None:
+        """Remembers whose fault a broken session may be.
+
+        That is the message in hand; or the one that did not come; or, where the server is out of step, the first of
+        those that are not proven.
+        """
+        if not isinstance(error, NetworkError | ProtocolError):
+            return
+        if self._in_hand is not None:
+            self._trouble(self._in_hand.ref)
+            return
+        suspect = self._answered if isinstance(error, NetworkError) else self._proven
+        if suspect < len(refs):
+            self._trouble(refs[suspect])
 
     def publish(self, batch: Sequence[Committed]) -> None:
         """Commits a flushed batch, the one point of truth; then publishes it.
@@ -192,41 +227,25 @@ class Intake:
         in_hand = self._in_hand
         if in_hand is None:
             raise AssertionError("staging opens a file")
-        if in_hand.begins_like_a_reply and octets != ref.size:
-            self._trouble(ref)
+        if octets != ref.size and in_hand.beginning.upper().startswith((b"+OK", b"-ERR")):
             raise ProtocolError(f"message {ref.number} begins with a reply: the server has answered twice")
         self._in_hand = None
-        staged = in_hand.file.finish()
+        self._unproven.append((ref, in_hand.file.finish()))
         if octets == ref.size:
             self._as_announced += 1
         else:
             self._differing += 1
-            self._in_step = False
-        if not self._batch:
-            self._batch_opened = self._world.clock.monotonic()
-        self._batch.append((ref, staged))
-        self._batch_octets += staged.size
-        if self._in_step and self._batch_is_full():
-            self._deliver()
 
     def _batch_is_full(self) -> bool:
         limits = self._world.limits
         return (
             len(self._batch) >= limits.messages
-            or self._batch_octets >= limits.octets
+            or sum(staged.size for _, staged in self._batch) >= limits.octets
             or self._world.clock.monotonic() - self._batch_opened >= limits.seconds
         )
 
-    def _deliver_if_in_step(self) -> None:
-        """After an error: what may be under the wrong unique-id is dropped, and fetched again."""
-        if not self._in_step:
-            self._delivery.discard([staged.name for _, staged in self._batch])
-            self._batch = []
-        self._deliver()
-
     def _deliver(self) -> None:
         batch, self._batch = self._batch, []
-        self._batch_octets = 0
         if not batch:
             return
         self._delivery.flush([staged for _, staged in batch])
@@ -234,13 +253,12 @@ class Intake:
         self.delivered.extend(ref for ref, _ in batch)
 
     def _refuse(self, ref: MessageRef, refused: POP3Error) -> None:
-        self._in_step = False
         self._tally.skipped[SkipReason.REFUSED] += 1
         self._trouble(ref)
         self._world.emit(events.MessageSkipped(self._name, ref.uid, SkipReason.REFUSED, ref.size, str(refused)))
 
     def _trouble(self, ref: MessageRef) -> None:
-        """From now on this message comes last, so that it never keeps the others from coming."""
+        """From now on this message comes only where there is nothing else to do."""
         if ref.uid is not None:
             with suppress(StoreError):
                 self._world.store.mark_troubled(self._name, ref.uid, now=self._world.now())

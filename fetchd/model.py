@@ -377,6 +377,8 @@ class SkipReason(StrEnum):
     FIRST_POLL = "first_poll"
     REFUSED = "refused"
     SERVER_MIGRATED = "server_migrated"
+    TROUBLED = "troubled"
+    """It broke a session before, and there is other work to do first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ occurrences the first ``Seen.copies`` are known and the rest are new.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Final
 
 from fetchd.errors import PolicyError, UniqueIdsChangedError
@@ -15,6 +16,9 @@ from fetchd.model import Fate, FirstPoll, MessageRef, Plan, Policy, Seen, Skip, 
 
 GUARD_MINIMUM: Final = 5
 """Fewer messages than this, listed or remembered, never raise the alarm that all unique-ids changed."""
+
+WITHOUT_UNIQUE_IDS: Final = 64
+"""The most messages of one session where the server has no UIDL: they are delivered together, right before QUIT."""
 
 
 def make_plan(
@@ -24,7 +28,7 @@ def make_plan(
     policy: Policy,
     known: bool,
     now: int,
-    troubled: AbstractSet[UniqueId] = frozenset(),
+    troubled: Mapping[UniqueId, int] = MappingProxyType({}),
 ) -> Plan:
     """Returns what this poll does.
 
@@ -34,8 +38,9 @@ def make_plan(
         policy: the account's.
         known: whether a poll of this account ever got as far as a listing.
         now: Unix seconds.
-        troubled: unique-ids that broke a session while they were retrieved; they are fetched after all others, so
-            that one poisonous message never keeps the rest of a maildrop waiting.
+        troubled: unique-ids that broke a session while they were retrieved, and when (Unix seconds). They are tried
+            only in a poll that has nothing else to do, the longest untried first, so that one poisonous message keeps
+            neither the rest of a maildrop from coming nor what is delivered from being deleted.
 
     Raises:
         PolicyError: the server has no UIDL, and the policy has to remember what it saw.
@@ -67,7 +72,7 @@ def make_plan(
     if marked_as is not None:
         skip = tuple(Skip(ref, marked_as) for ref in new)
         return Plan(delete=tuple(delete), mark=tuple(new), skip=skip, vanished=vanished, returned=returned)
-    fetch, skip = _select(new, policy, troubled)
+    fetch, skip = _sound_first(new, policy, troubled, others=bool(delete))
     return Plan(fetch=fetch, delete=tuple(delete), skip=skip, vanished=vanished, returned=returned)
 
 
@@ -93,7 +98,7 @@ def _changed_text(listing: Sequence[MessageRef], seen: Mapping[UniqueId, Seen]) 
 
 
 def _plan_without_unique_ids(listing: Sequence[MessageRef], policy: Policy) -> Plan:
-    """Without UIDL nothing can be remembered: only "fetch all, delete all" is sound."""
+    """Without UIDL nothing can be remembered: only "fetch, delete, QUIT" is sound, and what breaks off comes again."""
     if policy.delete_after != 0:
         raise PolicyError(
             "the server has no UIDL, so mail that stays there cannot be told from new mail: "
@@ -104,7 +109,8 @@ def _plan_without_unique_ids(listing: Sequence[MessageRef], policy: Policy) -> P
             "the server has no UIDL, so the mail that is there cannot be marked as seen: "
             "set `first_poll: all` for this account"
         )
-    fetch, skip = _select(listing, policy, frozenset())
+    few = policy.max_messages if policy.max_messages is not None else WITHOUT_UNIQUE_IDS
+    fetch, skip = _select(listing, replace(policy, max_messages=min(few, WITHOUT_UNIQUE_IDS)))
     return Plan(fetch=fetch, skip=skip)
 
 
@@ -125,13 +131,23 @@ def _due(entry: Seen, policy: Policy, now: int) -> bool:
     return now - entry.first_seen >= policy.delete_after
 
 
-def _select(
-    new: Sequence[MessageRef], policy: Policy, troubled: AbstractSet[UniqueId]
+def _sound_first(
+    new: Sequence[MessageRef], policy: Policy, troubled: Mapping[UniqueId, int], *, others: bool
 ) -> tuple[tuple[MessageRef, ...], tuple[Skip, ...]]:
-    """Returns what to fetch, troubled messages last, and what ``max_size`` and ``max_messages`` leave out."""
+    """Returns what to fetch and what to skip; troubled messages only where there is nothing else to do."""
+    poisonous = [ref for ref in new if ref.uid in troubled]
+    fetch, skip = _select([ref for ref in new if ref.uid not in troubled], policy)
+    if fetch or others:
+        return fetch, skip + tuple(Skip(ref, SkipReason.TROUBLED) for ref in poisonous)
+    poisonous.sort(key=lambda ref: troubled[_uid(ref)])
+    fetch, beyond = _select(poisonous, policy)
+    return fetch, skip + beyond
+
+
+def _select(new: Sequence[MessageRef], policy: Policy) -> tuple[tuple[MessageRef, ...], tuple[Skip, ...]]:
+    """Returns what to fetch, and what ``max_size`` and ``max_messages`` leave out."""
     skip = [Skip(ref, SkipReason.TOO_LARGE) for ref in new if _too_large(ref, policy)]
     fitting = [ref for ref in new if not _too_large(ref, policy)]
-    fitting.sort(key=lambda ref: ref.uid in troubled)
     limit = len(fitting) if policy.max_messages is None else policy.max_messages
     skip.extend(Skip(ref, SkipReason.OVER_LIMIT) for ref in fitting[limit:])
     return tuple(fitting[:limit]), tuple(skip)

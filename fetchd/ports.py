@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
@@ -78,6 +79,16 @@ class Retrieved:
 
 
 @dataclass(frozen=True, slots=True)
+class InStep:
+    """The server was asked for proof that all that was retrieved so far is what it is said to be.
+
+    ``proven`` is False where it would not answer; where its answer shows that it is out of step, there is an error.
+    """
+
+    proven: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Deleted:
     """One DELE answered: marked for deletion, or refused."""
 
@@ -134,8 +145,13 @@ class Maildrop(Protocol):
         """Returns what is in the maildrop: STAT, UIDL and LIST, in one go where the server can."""
         ...
 
-    def retrieve_each(self, numbers: Sequence[int], sink: Callable[[int], Write]) -> Iterator[Retrieved]:
+    def retrieve_proven(
+        self, numbers: Sequence[int], sink: Callable[[int], Write], *, proofs: AbstractSet[int]
+    ) -> Iterator[Retrieved | InStep]:
         """Retrieves messages in order, several in flight where the server can; yields as each one is complete.
+
+        After each message whose number is in ``proofs``, the server has to show that it has answered everything once
+        and nothing twice: a reply too many or too few would give messages the unique-ids of others.
 
         ``sink(number)`` is called when a message's first octets are at hand and returns where they go. What the sink
         or its write raises passes through, after which the session is broken: no further command, no QUIT.
@@ -275,8 +291,8 @@ class Store(Protocol):
         """Returns every unique-id that is remembered for the account."""
         ...
 
-    def troubled(self, account: str) -> frozenset[UniqueId]:
-        """Returns the unique-ids whose retrieval broke a session: they are fetched last."""
+    def troubled(self, account: str) -> Mapping[UniqueId, int]:
+        """Returns the unique-ids whose retrieval broke a session, and when it last did (Unix seconds)."""
         ...
 
     def mark_troubled(self, account: str, uid: UniqueId, *, now: int) -> None:

@@ -5,11 +5,12 @@ knows nothing of are discarded or published, and an account that the store has n
 names of its messages in the target.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from fetchd import events
-from fetchd.intake import Intake
+from fetchd.intake import Intake, Tally
 from fetchd.model import Account, Committed, Fate, MessageRef, UniqueId, parse_target, target_text
 from fetchd.names import NO_UNIQUE_ID, parse_name, uid_digest
 from fetchd.ports import Delivery, World
@@ -25,7 +26,7 @@ class Listing:
     has_unique_ids: bool
 
 
-def publish_committed(account: Account, delivery: Delivery, *, world: World) -> Sequence[str]:
+def publish_committed(account: Account, delivery: Delivery, *, world: World, tally: Tally) -> Sequence[str]:
     """Publishes what was committed and perhaps not published, and makes the target ready.
 
     A batch that was committed for another target, before the configuration changed, goes where it was going.
@@ -49,7 +50,8 @@ def publish_committed(account: Account, delivery: Delivery, *, world: World) -> 
     if here not in waiting:
         delivery.prepare()
     if published:
-        world.emit(events.Recovered(account.name, published=published, discarded=0))
+        tally.delivered += published
+        world.emit(events.Recovered(account.name, finished=published))
     return delivery.leftovers()
 
 
@@ -71,17 +73,17 @@ def settle_unknown(
     if orphans:
         target = target_text(account.target)
         intake.publish([Committed(_orphan_uid(name), delivery.adopt(name), target) for name in orphans])
-    world.emit(events.Recovered(account.name, published=len(orphans), discarded=len(discarded)))
+    world.emit(events.Recovered(account.name, adopted=len(orphans), discarded=len(discarded)))
 
 
 def recognise_orphans(account: Account, listing: Listing, *, world: World) -> None:
     """A message that was published from staging after it had vanished, and that is listed again, is known."""
     seen = world.store.seen(account.name)
-    digests = {uid[1:] for uid in seen if uid.startswith(b"\0")}
-    if not digests:
+    adopted = Counter({uid[1:].decode(): entry.copies for uid, entry in seen.items() if uid.startswith(b"\0")})
+    if not adopted:
         return
     new = [ref.uid for ref in listing.refs if ref.uid is not None and ref.uid not in seen]
-    back = [uid for uid in new if uid_digest(account.name, uid).encode() in digests]
+    back = _recognised(account, new, adopted)
     if back:
         world.store.mark(account.name, back, fate=Fate.DELIVERED, now=world.now())
 
@@ -91,9 +93,9 @@ def meet(account: Account, listing: Listing, *, world: World, delivery: Delivery
 
     Messages that are recognised are marked as delivered, so that a recreated container floods nobody (FACTS §3, 3).
     """
-    names = {_digest_of(name) for name in delivery.delivered()}
+    names = Counter(_digest_of(name) for name in delivery.delivered())
     listed = [ref.uid for ref in listing.refs if ref.uid is not None]
-    recognised = [uid for uid in listed if uid_digest(account.name, uid) in names] if names else []
+    recognised = _recognised(account, listed, names)
     if recognised:
         world.store.mark(account.name, recognised, fate=Fate.DELIVERED, now=world.now())
     if names:
@@ -101,6 +103,18 @@ def meet(account: Account, listing: Listing, *, world: World, delivery: Delivery
         world.emit(events.UnknownAccountHasMail(account.name, recognised=len(recognised), unrecognised=missing))
     elif listing.refs and account.policy.delete_after != 0:
         world.emit(events.FirstPollOf(account.name, messages=len(listing.refs)))
+
+
+def _recognised(account: Account, uids: Sequence[UniqueId], delivered: Counter[str]) -> list[UniqueId]:
+    """Returns as many occurrences of each unique-id as there are delivered copies with its digest, and no more."""
+    left = Counter(delivered)
+    recognised = []
+    for uid in uids if delivered else ():
+        digest = uid_digest(account.name, uid)
+        if left[digest] > 0:
+            left[digest] -= 1
+            recognised.append(uid)
+    return recognised
 
 
 def _digest_of(name: str) -> str:

@@ -1,11 +1,12 @@
 """An honest POP3 server without a network: what ``fetch.py`` sees of one, and the ways in which it may let us down."""
 
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
-from fetchd.errors import MessageRefusedError, NetworkError, POP3Error
+from fetchd.errors import MessageRefusedError, NetworkError, POP3Error, ProtocolError
 from fetchd.model import Account, Capabilities, Reply, Secret, UniqueId
-from fetchd.ports import Deleted, Retrieved, Survey, Write
+from fetchd.ports import Deleted, InStep, Retrieved, Survey, Write
 
 
 @dataclass
@@ -36,6 +37,10 @@ class FakeServer:
     sessions: int = 0
     quits: int = 0
     checks: int = 0
+    can_prove: bool = True
+    out_of_step_at: bytes = b""
+    proofs: list[list[int]] = field(default_factory=list)
+    refuse_deletion: set[bytes] = field(default_factory=set)
     open: int = 0
 
     def connect(self, account: Account, password: Secret) -> "FakeMaildrop":
@@ -86,7 +91,19 @@ class FakeMaildrop:
         uids = {number: UniqueId(uid) for number, (uid, _) in enumerate(self._mail, 1)}
         return Survey(len(self._mail), octets, uids, sizes)
 
-    def retrieve_each(self, numbers: Sequence[int], sink: Callable[[int], Write]) -> Iterator[Retrieved]:
+    def retrieve_proven(
+        self, numbers: Sequence[int], sink: Callable[[int], Write], *, proofs: AbstractSet[int]
+    ) -> Iterator[Retrieved | InStep]:
+        self._server.proofs.append(sorted(proofs))
+        for item in self._retrieve_each(numbers, sink):
+            yield item
+            if item.number in proofs:
+                if self._server.out_of_step_at == self._mail[item.number - 1][0]:
+                    self._broken = True
+                    raise ProtocolError("it names another message")
+                yield InStep(proven=self._server.can_prove)
+
+    def _retrieve_each(self, numbers: Sequence[int], sink: Callable[[int], Write]) -> Iterator[Retrieved]:
         assert not self._broken, "a command on a broken session"
         for number in numbers:
             uid, message = self._mail[number - 1]
@@ -120,6 +137,10 @@ class FakeMaildrop:
     def delete_each(self, numbers: Sequence[int]) -> Iterator[Deleted]:
         assert not self._broken, "a command on a broken session"
         for number in numbers:
+            if self._mail[number - 1][0] in self._server.refuse_deletion:
+                refused = MessageRefusedError("DELE failed: -ERR read-only", Reply(ok=False, text=b"read-only"))
+                yield Deleted(number, refused=refused)
+                continue
             self._deleted.add(number)
             yield Deleted(number)
 

@@ -32,9 +32,14 @@ def seen(*uids: bytes, copies: int = 1, age: int = 0, fate: Fate = Fate.DELIVERE
     return {UniqueId(uid): Seen(copies, NOW - age, fate, listed) for uid in uids}
 
 
-def plan(refs, known_uids=None, *, known: bool = True, now: int = NOW, troubled=frozenset(), **policy) -> Plan:
+def plan(refs, known_uids=None, *, known: bool = True, now: int = NOW, troubled=(), **policy) -> Plan:
     return make_plan(
-        refs, known_uids or {}, policy=Policy(**policy), known=known, now=now, troubled=frozenset(troubled)
+        refs,
+        known_uids or {},
+        policy=Policy(**policy),
+        known=known,
+        now=now,
+        troubled={uid: since for since, uid in enumerate(troubled)},
     )
 
 
@@ -123,10 +128,26 @@ def test_max_messages_counts_what_is_fetched_not_what_is_too_large() -> None:
     ]
 
 
-def test_a_message_that_broke_a_session_comes_last() -> None:
-    """FACTS §0.3: one bad message never blocks the account, even under max_messages."""
-    assert numbers(plan(listing(b"bad", b"b", b"c"), troubled={b"bad"}).fetch) == [2, 3, 1]
-    assert numbers(plan(listing(b"bad", b"b", b"c"), troubled={b"bad"}, max_messages=2).fetch) == [2, 3]
+def test_a_message_that_broke_a_session_waits_until_there_is_nothing_else_to_do() -> None:
+    """FACTS §0.3: one bad message keeps neither the others from coming nor what is delivered from being deleted."""
+    fresh = plan(listing(b"bad", b"b", b"c"), troubled=[b"bad"])
+    assert numbers(fresh.fetch) == [2, 3]
+    assert [(skip.ref.number, skip.reason) for skip in fresh.skip] == [(1, SkipReason.TROUBLED)]
+    deleting = plan(listing(b"bad", b"b"), seen(b"b"), troubled=[b"bad"], delete_after=0)
+    assert (deleting.fetch, numbers(deleting.delete)) == ((), [2])
+    assert numbers(plan(listing(b"bad", b"b"), seen(b"b"), troubled=[b"bad"]).fetch) == [1]
+
+
+def test_of_several_bad_messages_the_one_longest_untried_comes_first() -> None:
+    assert numbers(plan(listing(b"x", b"y", b"z"), troubled=[b"z", b"x", b"y"]).fetch) == [3, 1, 2]
+    assert numbers(plan(listing(b"x", b"y", b"z"), troubled=[b"z", b"x", b"y"], max_messages=1).fetch) == [3]
+
+
+def test_without_uidl_a_session_takes_no_more_than_it_delivers_at_once() -> None:
+    refs = listing(*[None] * 100)
+    assert len(plan(refs, delete_after=0).fetch) == 64
+    assert len(plan(refs, delete_after=0, max_messages=99).fetch) == 64
+    assert len(plan(refs, delete_after=0, max_messages=9).fetch) == 9
 
 
 def test_vanished_and_returned_are_told() -> None:

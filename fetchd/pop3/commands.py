@@ -118,6 +118,11 @@ def retr(number: int) -> Command:
     return Command("RETR", _number(number), ReplyKind.BODY)
 
 
+def list_one(number: int) -> Command:
+    """Returns LIST for one message (RFC 1939 §5): its positive reply is one line, and names the message."""
+    return Command("LIST", _number(number))
+
+
 def top(number: int, lines: int) -> Command:
     """Returns TOP for a message's header and ``lines`` lines of its body (RFC 1939 §7)."""
     return Command("TOP", b"%b %d" % (_number(number), lines), ReplyKind.BODY)

@@ -10,14 +10,16 @@ class ServerMemory:
     Attributes:
         way: the way to log in that worked last (``POP3Session.mechanism``); "" for none yet.
         broken_ways: ways to log in in the middle of which the server went away: they come last.
-        has_no_capa: the server went away, or fell silent, when it was asked for CAPA (fetchmail's FAQ R11).
+        capa_failures: how many times running the server went away, or fell silent, when it was asked for CAPA.
+        capa_works: it has answered CAPA.
         is_lock_step: the server lists PIPELINING, and loses commands that come before it has answered (FAULTS C 47).
         is_pipelining: it has answered several commands that came together: what breaks later has other reasons.
     """
 
     way: str = ""
     broken_ways: set[str] = field(default_factory=set)
-    has_no_capa: bool = False
+    capa_failures: int = 0
+    capa_works: bool = False
     is_lock_step: bool = False
     is_pipelining: bool = False
 
@@ -25,10 +27,15 @@ class ServerMemory:
         """Returns ways to log in, in the order in which they are to be tried."""
         return sorted(ways, key=lambda way: (way in self.broken_ways, way != self.way))
 
+    @property
+    def has_no_capa(self) -> bool:
+        """Whether the server cannot bear CAPA (fetchmail's FAQ R11); one line that broke there proves nothing."""
+        return self.capa_failures > 1 and not self.capa_works
+
     def pipelining_worked(self) -> None:
         """Notes that a command was answered that had been sent before the one ahead of it was answered."""
         self.is_pipelining = True
 
-    def pipelining_broke(self) -> None:
-        """Notes that the line broke, or fell silent, with several commands in flight."""
-        self.is_lock_step = not self.is_pipelining
+    def broke(self, *, pipelined: bool) -> None:
+        """Notes that the line broke, or fell silent; where it does in lock-step, pipelining was not to blame."""
+        self.is_lock_step = pipelined and not self.is_pipelining

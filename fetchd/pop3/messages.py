@@ -1,15 +1,18 @@
 """Asking for messages and for their deletion, many in flight."""
 
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from email.message import EmailMessage
 
-from fetchd.pop3.commands import Command, dele, retr, top
+from fetchd.errors import ProtocolError
+from fetchd.pop3.commands import Command, dele, list_one, retr, top
 from fetchd.pop3.conversation import Conversation
 from fetchd.pop3.memory import ServerMemory
 from fetchd.pop3.mime import HeaderCollector
 from fetchd.pop3.pipeline import answers
 from fetchd.pop3.refusals import refused_message
-from fetchd.ports import Deleted, Retrieved, Write
+from fetchd.pop3.replies import named_message
+from fetchd.ports import Deleted, InStep, Retrieved, Write
 
 
 def retrieve_each(
@@ -30,6 +33,42 @@ def retrieve_each(
         return Retrieved(number, refused=refused_message(reply, conversation.failed(command)))
 
     return answers(conversation, [retr(number) for number in numbers], read, window=window, memory=memory)
+
+
+def retrieve_proven(
+    conversation: Conversation,
+    numbers: Sequence[int],
+    sink: Callable[[int], Write],
+    *,
+    proofs: AbstractSet[int],
+    window: int,
+    memory: ServerMemory,
+) -> Iterator[Retrieved | InStep]:
+    """Retrieves messages in order, with proof of that order; see :meth:`fetchd.ports.Maildrop.retrieve_proven`.
+
+    The proof is ``LIST n`` behind ``RETR n``: unlike any other reply its answer names a message, so it cannot be taken
+    for one that came too often, and it costs no round trip of its own where the server takes several commands at once.
+    """
+
+    def read(command: Command) -> Retrieved | InStep:
+        number = int(command.args)
+        if command.verb == "LIST":
+            named = named_message(conversation.read_status())
+            with conversation.unbroken(f"the reply to {command}"):
+                if named not in {None, number}:
+                    raise ProtocolError("it names another message: the server has answered too often, or not at all")
+            return InStep(proven=named is not None)
+        reply, octets = conversation.read_body(lambda: sink(number))
+        if reply.ok:
+            return Retrieved(number, octets)
+        return Retrieved(number, refused=refused_message(reply, conversation.failed(command)))
+
+    commands: list[Command] = []
+    for number in numbers:
+        commands.append(retr(number))
+        if number in proofs:
+            commands.append(list_one(number))
+    return answers(conversation, commands, read, window=window, memory=memory)
 
 
 def delete_each(

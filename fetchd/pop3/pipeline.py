@@ -55,8 +55,7 @@ def answers(
             try:
                 answer = read(command)
             except NetworkError:
-                if was_early or is_followed:
-                    memory.pipelining_broke()
+                memory.broke(pipelined=was_early or is_followed)
                 raise
             if was_early:
                 memory.pipelining_worked()

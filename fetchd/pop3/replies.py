@@ -98,6 +98,12 @@ def parse_listing(line: bytes) -> MessageInfo:
     return MessageInfo(_message_number(number, line), int(claimed) if _is_number(claimed) else 0)
 
 
+def named_message(reply: Reply) -> int | None:
+    """Returns which message the reply to LIST for one message is about (RFC 1939 §5); None where it names none."""
+    match = _STAT.match(reply.text) if reply.ok else None
+    return int(match[1]) if match else None
+
+
 def parse_unique_id(line: bytes) -> tuple[int, UniqueId]:
     """Returns one line of UIDL (RFC 1939 §7) as message number and unique-id.
 

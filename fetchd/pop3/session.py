@@ -3,6 +3,7 @@
 import ssl
 import time
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
 from email.message import EmailMessage
 from io import BytesIO
@@ -39,7 +40,7 @@ from fetchd.pop3.refusals import refusal
 from fetchd.pop3.replies import add_listings, add_unique_ids, parse_stat
 from fetchd.pop3.survey import survey
 from fetchd.pop3.transport import SocketTransport, Transport
-from fetchd.ports import Deleted, Retrieved, Survey, Write
+from fetchd.ports import Deleted, InStep, Retrieved, Survey, Write
 
 
 class BinaryFile(Protocol):
@@ -361,6 +362,23 @@ class POP3Session:
             self._conversation, numbers, sink, window=self._usable_window(), memory=self._memory
         )
 
+    def retrieve_proven(
+        self, numbers: Sequence[int], sink: Callable[[int], Write], *, proofs: AbstractSet[int]
+    ) -> Iterator[Retrieved | InStep]:
+        """Retrieves messages as :meth:`retrieve_each` does, with proof that none is taken for another.
+
+        Args:
+            numbers: the message numbers.
+            sink: see :meth:`retrieve_each`.
+            proofs: of these numbers, those behind which the server has to show that it is in step.
+
+        Raises:
+            ProtocolError: it is not.
+        """
+        yield from messages.retrieve_proven(
+            self._conversation, numbers, sink, proofs=proofs, window=self._usable_window(), memory=self._memory
+        )
+
     def retrieve_message(self, number: int, *, on_part: Callable[[EmailMessage], object] | None = None) -> EmailMessage:
         """Returns a message parsed, with the policy ``email.policy.SMTP`` (line ends are CRLF).
 
@@ -481,12 +499,14 @@ class POP3Session:
         return self._conversation.transport.within(seconds, "the login")
 
     def _ask_capabilities(self) -> Capabilities:
-        """Some servers hang up, or fall silent, when they are asked: the next session does not ask."""
+        """Some servers hang up, or fall silent, when they are asked: after two such sessions nobody asks any more."""
         try:
-            return ask_capabilities(self._conversation)
+            capabilities = ask_capabilities(self._conversation)
         except NetworkError:
-            self._memory.has_no_capa = True
+            self._memory.capa_failures += 1
             raise
+        self._memory.capa_works = True
+        return capabilities
 
     def _usable_window(self) -> int:
         return self._window if "PIPELINING" in self.capabilities() and not self._memory.is_lock_step else 1

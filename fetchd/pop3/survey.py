@@ -31,8 +31,7 @@ def survey(conversation: Conversation, *, pipelined: bool, memory: ServerMemory)
             memory.pipelining_worked()
         sizes = _list(conversation, sent=pipelined)
     except NetworkError:
-        if pipelined:
-            memory.pipelining_broke()
+        memory.broke(pipelined=pipelined)
         raise
     return Survey(messages, octets, uids, sizes, no_uidl)
 

@@ -69,7 +69,7 @@ def poll_failed(error: str = "no", outcome: Outcome = Outcome.AUTH) -> events.Po
 
 def test_a_json_line_has_time_level_name_and_account_first() -> None:
     log = Log()
-    log.emit(events.LoggedIn("alice", "pop.example.org", 995, "TLSv1.3", ("TOP", "UIDL")))
+    log.emit(events.LoggedIn("alice", "pop.example.org", 995, "TLSv1.3", "PLAIN", "Dovecot", ("TOP", "UIDL")))
     assert list(log.objects()[0].items()) == [
         ("timestamp", "2026-11-23T11:23:20.123Z"),
         ("level", "debug"),
@@ -78,6 +78,8 @@ def test_a_json_line_has_time_level_name_and_account_first() -> None:
         ("host", "pop.example.org"),
         ("port", 995),
         ("tls", "TLSv1.3"),
+        ("mechanism", "PLAIN"),
+        ("implementation", "Dovecot"),
         ("capabilities", ["TOP", "UIDL"]),
     ]
 

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import ssl
+from contextlib import nullcontext, suppress
 
 import pytest
 
@@ -248,18 +249,33 @@ def test_a_timestamp_from_before_tls_is_not_used_after_it(authority: TestAuthori
 
 
 @pytest.mark.parametrize("ending", [Close(), Silence()], ids=["hangs up", "falls silent"])
-def test_a_server_that_cannot_bear_capa_is_not_asked_again(ending: Step) -> None:
-    """FACTS §5: "CAPA hangs or is refused, wants reconnect"."""
+def test_a_server_that_cannot_bear_capa_is_not_asked_a_third_time(ending: Step) -> None:
+    """FACTS §5: "CAPA hangs or is refused, wants reconnect"; a line that breaks once proves nothing."""
     memory = ServerMemory()
-    first = [GREETING, Expect(b"CAPA"), ending]
-    second = [GREETING, *by_user(OK), *QUIT]
-    with ScriptedServer(first, second) as server:
-        session = POP3Session.connect(server.host, server.port, timeout=0.2, memory=memory)
-        with pytest.raises(NetworkError):
-            session.login("user", "secret")
-        session.close()
+    asked = [GREETING, Expect(b"CAPA"), ending]
+    with ScriptedServer(asked, asked, [GREETING, *by_user(OK), *QUIT]) as server:
+        for _ in range(2):
+            session = POP3Session.connect(server.host, server.port, timeout=0.2, memory=memory)
+            with pytest.raises(NetworkError):
+                session.login("user", "secret")
+            session.close()
         with session_with(server, memory) as session:
             session.login("user", "secret")
+
+
+def test_a_line_that_breaks_at_capa_where_it_worked_before_is_just_broken() -> None:
+    memory = ServerMemory()
+    offer = capa(b"SASL PLAIN")
+    works = [GREETING, *offer, *plain(OK), *QUIT]
+    breaks: list[Step] = [GREETING, Expect(b"CAPA"), Close()]
+    with ScriptedServer(works, breaks, breaks, works) as server:
+        for script in (works, breaks, breaks, works):
+            session = session_with(server, memory)
+            with suppress(NetworkError) if script is breaks else nullcontext():
+                session.login("user", "secret")
+                session.quit()
+            session.close()
+    assert memory.way == "PLAIN"
 
 
 @pytest.mark.parametrize("answer", [OK, Send(b"-ERR not for you\r\n")])
