@@ -19,7 +19,16 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from fetchd import events
-from fetchd.errors import AccountError, AuthenticationError, ConfigError, Retry, UsageError, printable
+from fetchd.errors import (
+    AccountError,
+    AuthenticationError,
+    ConfigError,
+    FetchdError,
+    Retry,
+    StoreError,
+    UsageError,
+    printable,
+)
 from fetchd.model import Account, PollResult, Settings
 from fetchd.ports import Clock, Poll
 from fetchd.schedule import Schedule, Slot
@@ -95,10 +104,10 @@ class PipeInbox:
                 os.read(self._wakes, 4096)
         return self._messages.popleft()
 
-    def post_signals(self) -> None:
-        """Makes SIGTERM, SIGINT, SIGHUP and SIGUSR1 messages. Called once, in the main thread."""
+    def post_signals(self, *, hangup: bool = True) -> None:
+        """Makes SIGTERM, SIGINT, SIGUSR1 and, if ``hangup``, SIGHUP messages. Called once, in the main thread."""
         signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1):
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, *([signal.SIGHUP] if hangup else [])):
             signal.signal(number, lambda received, _frame: self.put(Signal(received)))
 
 
@@ -139,16 +148,32 @@ class Crew:
         return self._busy < self._size
 
     def give(self, account: Account) -> None:
-        """Hands an account to a worker. Called by the main loop only, as is :meth:`returned`."""
+        """Hands an account to a worker. Called by the main loop only, as is :meth:`returned`.
+
+        Raises:
+            FetchdError: the system gives no thread, not even a first one.
+        """
         self._busy += 1
         self._jobs.put(account)
         if self._busy > self._hired:
-            self._hired += 1
-            threading.Thread(target=self._run, name=f"worker-{self._hired}", daemon=True).start()
+            self._hire()
 
     def returned(self) -> None:
         """Notes that a worker's :class:`Finished` was read."""
         self._busy -= 1
+
+    def _hire(self) -> None:
+        """Starts one more worker; where the system gives none, those who are there do the work."""
+        try:
+            threading.Thread(target=self._run, name=f"worker-{self._hired + 1}", daemon=True).start()
+        except RuntimeError as error:
+            if not self._hired:
+                raise FetchdError(
+                    f"no worker can be started: {error}; raise the limit of processes (ulimit -u, TasksMax, pids.max)"
+                ) from error
+            self._size = self._hired
+        else:
+            self._hired += 1
 
     def _run(self) -> None:
         while True:
@@ -196,9 +221,16 @@ class Daemon:
         self._crew = Crew(size=settings.workers, work=self._work, post=inbox.put)
         self._finished: list[Finished] = []
         self._keep_finished = False
+        self._refused: dict[str, int] = {}
+        self._leaving: frozenset[str] = frozenset()
 
     def run(self) -> None:
-        """Polls until SIGTERM or SIGINT."""
+        """Polls until SIGTERM or SIGINT.
+
+        Raises:
+            StoreError: the store could not be told of the accounts.
+            FetchdError: no worker can be started.
+        """
         self._start(self._settings.accounts)
         while not self._stop.requested():
             self._start_what_is_due()
@@ -208,10 +240,11 @@ class Daemon:
     def run_once(self, names: Iterable[str] = ()) -> list[Finished]:
         """Polls every account, or the named ones, once; returns how each ended, in the order they did.
 
-        A signal to stop leaves out what is not finished.
+        A signal to stop leaves out what is not finished. So does SIGHUP: the terminal went away.
 
         Raises:
             UsageError: no account has that name.
+            FetchdError: no worker can be started.
         """
         wanted = list(names) or list(self._settings.accounts)
         unknown = [name for name in wanted if name not in self._settings.accounts]
@@ -241,6 +274,9 @@ class Daemon:
             name = self._schedule.take(now=self._clock.monotonic())
             if name is None:
                 return
+            if name in self._leaving:  # else sessions that overlap would put the reload off for ever
+                self._schedule.finished(name, now=self._clock.monotonic())
+                continue
             self._crew.give(self._accounts[name])
 
     def _patience(self) -> float:
@@ -254,7 +290,7 @@ class Daemon:
         match message:
             case Finished():
                 self._finish(message)
-            case Signal(number=signal.SIGHUP):
+            case Signal(number=signal.SIGHUP) if not self._keep_finished:
                 self._reload()
             case Signal(number=signal.SIGUSR1):
                 self._emit(events.PollAllRequested())
@@ -311,12 +347,19 @@ class Daemon:
         if delay is not None:
             at = self._clock.wall() + delay
             self._emit(events.PollScheduled(name, at=at, delay=delay, failures=self._schedule.failures(name)))
+        if self._leaving and not self._leaving.intersection(self._schedule.running) and not self._stop.requested():
+            self._reload()
 
     def _retry(self, message: Finished) -> Retry | None:
+        """Returns when to try again; counts the logins that were refused in a row."""
+        if isinstance(message.error, AuthenticationError):
+            self._refused[message.account] = self._refused.get(message.account, 0) + 1
+        else:
+            self._refused.pop(message.account, None)
         match message.error:
             case None:
                 return None
-            case AuthenticationError() if self._schedule.failures(message.account) + 1 >= AUTH_FAILURES_TO_HOLD:
+            case AuthenticationError() if self._refused[message.account] >= AUTH_FAILURES_TO_HOLD:
                 return Retry.HOLD
             case AccountError() as error:
                 return error.retry
@@ -326,28 +369,51 @@ class Daemon:
     # ── reload ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     def _reload(self) -> None:
-        """Takes over the accounts of a changed configuration; a bad one changes nothing."""
+        """Takes over the accounts of a changed configuration; one that cannot be used changes nothing.
+
+        The store gives the memory of an account that is gone to one that fetches the same maildrop, and an account with
+        another user a memory of its own. Under a session that runs, mail would come twice or be lost; so the reload
+        waits for the sessions of such accounts, whose timeouts bound the wait, and then starts anew with what the file
+        says by then.
+        """
+        self._leaving = frozenset()
         try:
             new = self._load()
+            gone = frozenset(_gone(self._settings.accounts, new.accounts))
+            if gone.intersection(self._schedule.running):
+                self._leaving = gone
+                return
+            waits = self._accounts_changed(new)
         except ConfigError as error:
             self._emit(events.ReloadFailed(error.problems))
-            return
-        old, self._settings = self._settings, new
+        except StoreError as error:
+            self._emit(events.ReloadFailed((str(error),)))
+        else:
+            self._take_over(new, waits)
+
+    def _take_over(self, new: Settings, waits: Mapping[str, float]) -> None:
+        old, self._settings, self._accounts = self._settings, new, new.accounts
+        added, removed = new.accounts.keys() - old.accounts.keys(), old.accounts.keys() - new.accounts.keys()
         kept = old.accounts.keys() & new.accounts.keys()
-        changed = sorted(name for name in kept if old.accounts[name] != new.accounts[name])
+        changed = {name for name in kept if old.accounts[name] != new.accounts[name]}
+        for name in removed | changed:
+            self._refused.pop(name, None)
+        self._schedule.replace(_slots(new.accounts), now=self._clock.monotonic(), restart=changed, waits=waits)
         for text in (*new.warnings, *_needs_restart(old, new)):
             self._emit(events.ConfigWarning(text))
-        waits = self._accounts_changed(new)
-        self._accounts = new.accounts
-        self._schedule.replace(_slots(new.accounts), now=self._clock.monotonic(), restart=changed, waits=waits)
         self._emit(
             events.Reloaded(
                 accounts=len(new.accounts),
-                added=tuple(sorted(new.accounts.keys() - old.accounts.keys())),
-                removed=tuple(sorted(old.accounts.keys() - new.accounts.keys())),
-                changed=tuple(changed),
+                added=tuple(sorted(added)),
+                removed=tuple(sorted(removed)),
+                changed=tuple(sorted(changed)),
             )
         )
+
+
+def _gone(old: Mapping[str, Account], new: Mapping[str, Account]) -> Iterable[str]:
+    """Yields the names that stand for no maildrop any more, or for another user's."""
+    return (name for name, account in old.items() if name not in new or new[name].user != account.user)
 
 
 def _slots(accounts: Mapping[str, Account]) -> list[Slot]:

@@ -40,6 +40,7 @@ class _Entry:
     ticket: int = 0
     failures: int = 0
     again: bool = False
+    held: bool = False
 
 
 def backoff(interval: float, retry: Retry, failures: int) -> float:
@@ -93,9 +94,9 @@ class Schedule:
         restart: Iterable[str] = (),
         waits: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
-        """Sets the accounts: new ones, and those named in ``restart``, are due at once; others keep their time.
+        """Sets the accounts: new ones, those named in ``restart`` and those on hold are due at once.
 
-        ``waits`` holds seconds for those of the new ones that are due only later.
+        Others keep their time. ``waits`` holds seconds for those that would be due at once but are due only later.
         """
         wanted = {slot.name: slot for slot in slots}
         restarted = set(restart)
@@ -111,6 +112,8 @@ class Schedule:
                     self._push(entry, now + waits.get(name, 0.0))
             else:
                 entry.slot = slot
+                if entry.held:
+                    self._push(entry, now + waits.get(name, 0.0))
 
     def forget(self, name: str) -> None:
         """Takes an account out; one that is running still counts for its host until it is finished."""
@@ -176,14 +179,15 @@ class Schedule:
         if entry is None:
             return None
         entry.failures = 0 if retry is None else entry.failures + 1
-        if entry.again or (more and retry is None):
+        at_once = entry.again or (more and retry is None)
+        if at_once:
             delay = 0.0
         else:
             base = entry.slot.interval if retry is None else backoff(entry.slot.interval, retry, entry.failures)
             delay = base * (1 - JITTER + 2 * JITTER * self._chance())
         entry.again = False
         delay = max(delay, at_least)
-        self._push(entry, now + delay)
+        self._push(entry, now + delay, held=retry is Retry.HOLD and not at_once)
         return delay
 
     def failures(self, name: str) -> int:
@@ -191,7 +195,8 @@ class Schedule:
         entry = self._entries.get(name)
         return 0 if entry is None else entry.failures
 
-    def _push(self, entry: _Entry, due: float) -> None:
+    def _push(self, entry: _Entry, due: float, *, held: bool = False) -> None:
+        entry.held = held
         self._tickets += 1
         entry.ticket = self._tickets
         heapq.heappush(self._heap, (due, entry.ticket, entry.slot.name))
@@ -215,4 +220,5 @@ class Schedule:
         self._running[name] = host
         self._sessions[host] += 1
         entry.ticket = 0
+        entry.held = False
         return name

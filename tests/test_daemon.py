@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from fetchd import events
-from fetchd.daemon import Daemon, Finished, PipeInbox, Signal, StopFlag
+from fetchd.daemon import Crew, Daemon, Finished, PipeInbox, Signal, StopFlag
 from fetchd.errors import (
     AuthenticationError,
     ConfigError,
+    FetchdError,
     Interrupted,
     NetworkError,
     Retry,
+    StoreError,
     UniqueIdsChangedError,
     UsageError,
 )
@@ -47,6 +49,7 @@ class House:
         self.polls: list[tuple[float, str]] = []
         self.told: list[set[str]] = []
         self.waits: dict[str, float] = {}
+        self.store_fails = False
         self.stuck: set[str] = set()
         self._poll = poll or (lambda account, stop: PollResult(account.name))
         self.daemon = Daemon(
@@ -62,6 +65,8 @@ class House:
         self.inbox.expects_message = lambda: bool(set(self.daemon._schedule.running) - self.stuck)
 
     def _accounts_changed(self, new: Settings) -> dict[str, float]:
+        if self.store_fails:
+            raise StoreError("fetchd.db: disk full")
         self.told.append(set(new.accounts))
         return self.waits
 
@@ -201,6 +206,60 @@ def test_logins_refused_in_a_row_end_in_a_hold() -> None:
     assert len(house.polls) == 5
 
 
+def test_only_refused_logins_count_towards_the_hold_not_other_failures() -> None:
+    left = ["network"] * 4 + ["refused"]
+
+    def poll(account: Account, stop: StopSignal) -> PollResult:
+        if not left:
+            return PollResult(account.name)
+        if left.pop(0) == "network":
+            raise NetworkError("down")
+        raise AuthenticationError("refused", Reply(ok=False))
+
+    house = House([make_account(interval=60)], poll)
+    house.run_for(3 * HOUR)
+    assert len(house.polls) > 6
+
+
+@pytest.mark.parametrize("between", [None, NetworkError("down")], ids=["success", "other failure"])
+def test_another_outcome_starts_the_count_of_refused_logins_anew(between: NetworkError | None) -> None:
+    polls = Counter[str]()
+
+    def poll(account: Account, stop: StopSignal) -> PollResult:
+        polls[account.name] += 1
+        if polls[account.name] % 4 == 0:
+            if between is not None:
+                raise between
+            return PollResult(account.name)
+        raise AuthenticationError("refused", Reply(ok=False))
+
+    house = House([make_account(interval=1)], poll)
+    house.run_for(23 * HOUR)
+    assert len(house.polls) > 8
+
+
+def test_a_changed_account_starts_the_count_of_refused_logins_anew() -> None:
+    def poll(account: Account, stop: StopSignal) -> PollResult:
+        raise AuthenticationError("refused", Reply(ok=False))
+
+    house = House(
+        [make_account(interval=60)], poll, load=lambda: make_settings([make_account(interval=60, user="other")])
+    )
+    house.inbox.at(5 * HOUR, Signal(signal.SIGHUP))
+    house.run_for(23 * HOUR)
+    assert len(house.polls) == 10
+
+
+def test_a_reload_releases_accounts_on_hold() -> None:
+    def poll(account: Account, stop: StopSignal) -> PollResult:
+        raise UniqueIdsChangedError("all new")
+
+    house = House([make_account()], poll, load=lambda: make_settings([make_account()]))
+    house.inbox.at(100.0, Signal(signal.SIGHUP))
+    house.run_for(200.0)
+    assert house.times("alice") == [0.0, 100.0]
+
+
 def test_a_bug_ends_one_poll_and_not_the_daemon() -> None:
     def poll(account: Account, stop: StopSignal) -> PollResult:
         if account.name == "buggy":
@@ -265,6 +324,117 @@ def test_a_bad_configuration_keeps_the_old_one_running_and_says_why() -> None:
     ]
 
 
+def test_a_store_that_fails_at_a_reload_keeps_the_old_configuration_running() -> None:
+    house = House([make_account()], load=lambda: make_settings([make_account("new", interval=60)]))
+
+    def load() -> Settings:
+        house.store_fails = True
+        return make_settings([make_account("new", interval=60)])
+
+    house.daemon._load = load
+    house.inbox.at(50.0, Signal(signal.SIGHUP))
+    house.run_for(HOUR)
+    assert len(house.times("alice")) == 12
+    assert house.times("new") == []
+    assert house.said(events.ReloadFailed) == [events.ReloadFailed(("fetchd.db: disk full",))]
+    assert not house.said(events.Reloaded)
+    assert house.daemon._settings.accounts.keys() == {"alice"}
+
+
+class Renaming:
+    """A house in which SIGHUP comes at 50 s, while ``old``, which the new configuration lacks, has a session."""
+
+    def __init__(self, *others: str, load: Callable[[], Settings] | None = None) -> None:
+        self.leave = threading.Event()
+        self.loads = 0
+        self.told_before_the_end: list[set[str]] = []
+        self._load = load or (lambda: make_settings([make_account("new")]))
+        accounts = [make_account("old", interval=300), *(make_account(name, interval=7) for name in others)]
+        self.house = House(accounts, self._poll, self._count_and_load)
+        self.house.stuck = {"old"}
+        self.house.inbox.at(50.0, Signal(signal.SIGHUP))
+        self._inner_get = self.house.inbox.get
+        self.house.inbox.get = self._get  # type: ignore[method-assign]
+
+    def _poll(self, account: Account, stop: StopSignal) -> PollResult:
+        is_first = account.name == "old" and not self.leave.is_set()
+        if is_first:
+            self.leave.wait(30)
+        return PollResult(account.name, more=is_first)
+
+    def _count_and_load(self) -> Settings:
+        self.loads += 1
+        return self._load()
+
+    def _get(self, timeout: float | None):
+        """At 100 s the session of ``old`` ends."""
+        if self.house.clock.monotonic() >= 1100.0 and not self.leave.is_set():
+            self.told_before_the_end = list(self.house.told)
+            self.house.stuck = set()
+            self.leave.set()
+        return self._inner_get(timeout)
+
+    def run(self) -> House:
+        self.house.inbox.at(100.0, Signal(signal.SIGUSR1))
+        self.house.run_for(200.0)
+        self.leave.set()
+        return self.house
+
+
+def test_a_reload_waits_for_the_session_of_an_account_that_it_takes_away() -> None:
+    """The store renames an account's row; under a session that runs, its mail would come twice."""
+    renaming = Renaming()
+    house = renaming.run()
+    assert renaming.told_before_the_end == [{"old"}]
+    assert house.told == [{"old"}, {"new"}]
+    assert (house.times("old"), house.times("new")) == ([0.0], [100.0])
+    assert house.said(events.Reloaded) == [events.Reloaded(1, ("new",), ("old",), ())]
+    assert renaming.loads == 2
+
+
+def test_a_reload_waits_for_the_session_of_an_account_that_gets_another_user() -> None:
+    """It is another maildrop, with a memory of its own; the session still works on the old one."""
+    renaming = Renaming(load=lambda: make_settings([make_account("old", user="somebody else")]))
+    house = renaming.run()
+    assert renaming.told_before_the_end == [{"old"}]
+    assert len(house.told) == 2
+    assert house.times("old")[:2] == [0.0, 100.0]
+
+
+def test_a_reload_that_waits_loads_the_file_anew_and_keeps_an_account_that_came_back() -> None:
+    versions = [make_settings([]), make_settings([make_account("old", interval=300), make_account("new")])]
+    house = Renaming(load=lambda: versions.pop(0)).run()
+    assert house.told == [{"old"}, {"old", "new"}]
+    assert house.said(events.Reloaded) == [events.Reloaded(2, ("new",), (), ())]
+
+
+def test_an_account_that_a_waiting_reload_takes_away_starts_no_session_meanwhile() -> None:
+    """Else sessions that overlap would put the reload off for ever."""
+    house = Renaming("goes").run()
+    assert house.times("goes") == [7.0 * n for n in range(8)]
+
+
+def test_a_waiting_reload_whose_file_went_bad_is_dropped_and_said_once() -> None:
+    def load() -> Settings:
+        if renaming.loads == 1:
+            return make_settings([make_account("new")])
+        raise ConfigError("fetchd.yaml:3: bad")
+
+    renaming = Renaming("stays", load=load)
+    house = renaming.run()
+    assert house.said(events.ReloadFailed) == [events.ReloadFailed(("fetchd.yaml:3: bad",))]
+    assert max(house.times("stays")) > 190.0
+
+
+def test_a_waiting_reload_is_not_applied_when_the_daemon_stops() -> None:
+    renaming = Renaming()
+    renaming.house.inbox.at(99.0, Signal(signal.SIGTERM))
+    renaming.house.inbox.at(100.5, Signal(signal.SIGUSR1))
+    house = renaming.run()
+    assert house.told == [{"old"}]
+    assert house.said(events.Stopped) == [events.Stopped(())]
+
+
 def test_when_the_next_poll_comes_is_said() -> None:
     house = House([make_account(interval=300)])
     house.run_for(10.0)
@@ -294,11 +464,51 @@ def test_once_takes_names_and_refuses_one_that_is_not_there() -> None:
         House([make_account("a"), make_account("b")]).daemon.run_once(["c"])
 
 
+def test_once_takes_a_hangup_for_a_request_to_stop() -> None:
+    """The terminal went away; reloading would poll for ever what was to be polled once."""
+    leave = threading.Event()
+    house = House([make_account()], lambda account, stop: PollResult(account.name) if leave.wait(30) else None)
+    house.stuck = {"alice"}
+    house.inbox.at(1.0, Signal(signal.SIGHUP))
+    try:
+        assert house.daemon.run_once() == []
+    finally:
+        leave.set()
+    assert house.said(events.Stopping) == [events.Stopping("SIGHUP", 1)]
+
+
 def test_once_tells_the_store_of_every_account_not_only_the_named() -> None:
     """A renamed account is found by what is no longer configured: naming one must not make the rest look removed."""
     house = House([make_account("a"), make_account("b")])
     house.daemon.run_once(["b"])
     assert house.told == [{"a", "b"}]
+
+
+def starts_fail_after(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """FAULTS: RLIMIT_NPROC, a cgroup's pids.max."""
+    real, started = threading.Thread.start, []
+
+    def start(thread: threading.Thread) -> None:
+        if len(started) == number:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        real(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+
+
+def test_a_crew_that_cannot_grow_does_the_work_with_those_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    starts_fail_after(monkeypatch, 2)
+    house = House([make_account(f"n{i}", host=f"h{i}") for i in range(6)], workers=4)
+    assert len(house.daemon.run_once()) == 6
+    assert house.daemon._crew._size == 2
+
+
+def test_a_crew_of_nobody_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    starts_fail_after(monkeypatch, 0)
+    crew = Crew(size=4, work=lambda account: Finished(account.name), post=lambda message: None)
+    with pytest.raises(FetchdError, match=r"no worker can be started: can't start new thread"):
+        crew.give(make_account())
 
 
 def test_the_stop_flag_is_overdue_after_its_grace() -> None:
@@ -342,6 +552,14 @@ def test_the_inbox_takes_more_messages_than_its_pipe_holds(real_inbox: PipeInbox
 def test_a_signal_ends_the_sleep_of_the_main_loop(real_inbox: PipeInbox, number: signal.Signals) -> None:
     threading.Timer(0.02, os.kill, (os.getpid(), number)).start()
     assert real_inbox.get(20.0) == Signal(number)
+
+
+def test_a_hangup_that_is_ignored_stays_ignored_if_asked(real_inbox: PipeInbox) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    real_inbox.post_signals(hangup=False)
+    os.kill(os.getpid(), signal.SIGHUP)
+    os.kill(os.getpid(), signal.SIGUSR1)
+    assert [real_inbox.get(20.0), real_inbox.get(0.0)] == [Signal(signal.SIGUSR1), None]
 
 
 def test_a_signal_that_comes_just_before_the_sleep_ends_it(real_inbox: PipeInbox) -> None:

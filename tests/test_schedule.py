@@ -147,6 +147,38 @@ def test_a_changed_account_is_polled_at_once_even_from_hold() -> None:
     assert sched.failures("a") == 0
 
 
+def test_a_reload_releases_an_account_on_hold_and_nobody_else() -> None:
+    sched = schedule(Slot("held", "h", 300), Slot("fine", "h", 300), Slot("failing", "h", 300))
+    take_all(sched, 0.0)
+    sched.finished("held", now=0.0, retry=Retry.HOLD)
+    sched.finished("fine", now=0.0)
+    sched.finished("failing", now=0.0, retry=Retry.LATER)
+    same = [Slot("held", "h", 300), Slot("fine", "h", 300), Slot("failing", "h", 300)]
+    sched.replace(same, now=9.0)
+    assert take_all(sched, 9.0) == ["held"]
+    sched.finished("held", now=9.0)
+    sched.replace(same, now=10.0)
+    assert take_all(sched, 10.0) == []
+    assert sched.next_due() == 300.0
+
+
+def test_an_account_that_a_reload_released_waits_as_long_as_its_server_wants() -> None:
+    sched = schedule(Slot("a", "h", 300))
+    sched.take(now=0.0)
+    sched.finished("a", now=0.0, retry=Retry.HOLD)
+    sched.replace([Slot("a", "h", 300)], now=9.0, waits={"a": 20.0})
+    assert sched.next_due() == 29.0
+
+
+def test_a_reload_does_not_start_a_held_account_that_is_running_a_second_time() -> None:
+    sched = schedule(Slot("a", "h", 300))
+    sched.take(now=0.0)
+    sched.finished("a", now=0.0, retry=Retry.HOLD)
+    assert sched.take(now=HOLD) == "a"
+    sched.replace([Slot("a", "h", 300)], now=HOLD)
+    assert sched.take(now=HOLD) is None
+
+
 def test_a_changed_account_that_is_running_is_polled_again_when_finished() -> None:
     sched = schedule(Slot("a", "h", 300))
     sched.take(now=0.0)

@@ -4,8 +4,11 @@ Exit codes: 0 all well (mail or none) · 1 some account failed, or fetchd could 
 configuration.
 """
 
+import os
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import TextIO
 
 import click
 
@@ -59,7 +62,22 @@ def main() -> None:
 
 
 def run(arguments: list[str]) -> int:
-    """Returns the exit code of ``fetchd ARGUMENTS``."""
+    """Returns the exit code of ``fetchd ARGUMENTS``. Output that nobody can take is a failure, never a traceback."""
+    try:
+        return _run(arguments)
+    except (BrokenPipeError, SystemExit):  # click ends the process by itself where a pipe broke
+        _silence(sys.stdout)
+    except OSError as error:
+        _silence(sys.stdout)
+        where = "cannot write the output" if error.filename is None else error.filename
+        try:
+            click.echo(f"fetchd: {where}: {error.strerror or error}", err=True)
+        except OSError:
+            _silence(sys.stderr)
+    return EXIT_FAILED
+
+
+def _run(arguments: list[str]) -> int:
     try:
         return cli.main(args=arguments, prog_name="fetchd", standalone_mode=False) or 0
     except click.ClickException as error:
@@ -76,3 +94,13 @@ def run(arguments: list[str]) -> int:
         return EXIT_FAILED
     except (KeyboardInterrupt, click.Abort):
         return EXIT_FAILED
+
+
+def _silence(stream: TextIO | None) -> None:
+    """Points a stream to /dev/null: what is left in its buffer must not fail again when the interpreter ends."""
+    if stream is None:
+        return
+    with suppress(OSError):  # no file of the system's
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)

@@ -5,16 +5,19 @@ is wrong, unless ``--verbose`` asks for all.
 """
 
 import os
+import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from fetchd.app import App, log_to
-from fetchd.cli.summary import summary
+from fetchd.cli.summary import counted, summary
 from fetchd.config import find_config, load
+from fetchd.daemon import Finished
+from fetchd.errors import Interrupted
 from fetchd.events import Emit, Event, PollFailed
 from fetchd.model import PollResult, Settings
 
@@ -35,7 +38,7 @@ def run_forever(config: Path | None, *, verbose: bool) -> None:
 
 
 def run_once(config: Path | None, names: Sequence[str], *, verbose: bool) -> bool:
-    """Polls once and prints a summary; returns whether any account failed.
+    """Polls once and prints a summary; returns whether any account failed or was not finished.
 
     Raises:
         ConfigError: there is no usable configuration.
@@ -67,15 +70,32 @@ def _poll_once(
         if isinstance(event, PollFailed):
             failed[event.account] = event.result
 
+    hangup = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN  # nohup: to go on without the terminal
     with App(settings, renderers=[*renderers, note], load=load) as app:
-        app.inbox.post_signals()
+        app.inbox.post_signals(hangup=hangup)
         finished = app.run_once(names)
-    for message in finished:
-        if message.error is not None:
-            failed.setdefault(message.account, PollResult(message.account))
-    results = [message.result for message in finished if message.result is not None]
-    click.echo(summary([*results, *failed.values()], failed))
-    return bool(failed)
+    line, is_well = _outcome(set(names or settings.accounts), finished, failed)
+    click.echo(line)
+    return not is_well
+
+
+def _outcome(wanted: set[str], finished: Sequence[Finished], failed: Mapping[str, PollResult]) -> tuple[str, bool]:
+    """Returns the summary, and whether every account that was wanted was polled to its end without a fault.
+
+    Args:
+        wanted: names of the accounts that were to be polled.
+        finished: how those ended that did; a stop leaves the others out.
+        failed: by account, what was done before the poll failed.
+    """
+    ended = {message.account for message in finished if not isinstance(message.error, Interrupted)}
+    unfinished = wanted - ended
+    faults = {message.account for message in finished if message.error is not None} - unfinished
+    results = {name: PollResult(name) for name in wanted} | dict(failed)
+    results |= {message.account: message.result for message in finished if message.result is not None}
+    line = summary(results.values(), faults)
+    if unfinished:
+        line += f", {counted(len(unfinished), 'account')} not finished"
+    return line, not (faults or unfinished)
 
 
 def _without_failures(log: Emit) -> Emit:

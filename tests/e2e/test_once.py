@@ -1,7 +1,11 @@
 """``fetchd --once`` against a real Dovecot: byte for byte, once, over every kind of line, with the right exit code."""
 
 import mailbox as mailboxes
+import os
 import re
+import signal
+import socket
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +13,7 @@ import pytest
 
 from tests.conftest import MakeMailbox
 from tests.e2e.messages import MB, mixed_messages
-from tests.e2e.running import fetchd, maildir_content, write_config
+from tests.e2e.running import PATIENCE, command, environment, fetchd, maildir_content, write_config
 from tests.servers.dovecot import Dovecot, Mailbox
 from tests.servers.pki import TestAuthority
 
@@ -196,6 +200,76 @@ def test_check_reads_the_configuration_and_touches_nothing(tmp_path: Path) -> No
         f"{config}: 1 account, no errors; the store is {tmp_path / 'state' / 'fetchd.db'}\n",
     )
     assert not (tmp_path / "state").exists()
+
+
+def offline(home: Path, *names: str, port: int = 9) -> str:
+    """A configuration whose servers are not there, or never say a word."""
+    settings = {"host": "127.0.0.1", "port": port, "tls": "none", "user": "a", "password": {"env": "PW"}}
+    settings |= {"deliver": {"maildir": str(home / "Maildir")}, "allow_plaintext_password": True}
+    return str(write_config(home, dict.fromkeys(names, settings)))
+
+
+def run_into(home: Path, stdout: int, *arguments: str) -> tuple[int, str]:
+    """Runs fetchd with a standard output of the caller's, buffered as users have it."""
+    ended = subprocess.run(
+        command(*arguments),
+        stdin=subprocess.DEVNULL,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        env={**environment(home, {"PW": "x"}), "PYTHONUNBUFFERED": ""},
+        cwd=home,
+        timeout=PATIENCE,
+        check=False,
+    )
+    return ended.returncode, ended.stderr.decode()
+
+
+@pytest.mark.parametrize("arguments", [["check"], ["--once"], ["--help"], ["--version"]], ids=" ".join)
+def test_output_on_a_full_disk_is_one_clear_line_and_exit_code_1(tmp_path: Path, arguments: list[str]) -> None:
+    config = offline(tmp_path, "alice")
+    with Path("/dev/full").open("wb") as full:
+        code, err = run_into(tmp_path, full.fileno(), "-c", config, *arguments)
+    said = [line for line in err.splitlines() if not line.startswith("{")]
+    assert (code, said) == (1, ["fetchd: cannot write the output: No space left on device"])
+
+
+@pytest.mark.parametrize("arguments", [["check"], ["--once"], ["--help"]], ids=" ".join)
+def test_output_into_a_closed_pipe_is_a_quiet_exit_code_1(tmp_path: Path, arguments: list[str]) -> None:
+    config = offline(tmp_path, "alice")
+    reads, writes = os.pipe()
+    os.close(reads)
+    try:
+        code, err = run_into(tmp_path, writes, "-c", config, *arguments)
+    finally:
+        os.close(writes)
+    assert (code, [line for line in err.splitlines() if not line.startswith("{")]) == (1, [])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("names", [[], ["-a", "one", "-a", "two"]], ids=["all", "named"])
+def test_once_interrupted_is_exit_code_1_and_says_who_was_not_finished(
+    tmp_path: Path, number: signal.Signals, names: list[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(PATIENCE)
+        config = offline(tmp_path, "one", "two", "three", port=silent.getsockname()[1])
+        process = subprocess.Popen(
+            command("-c", config, "--once", *names),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment(tmp_path, {"PW": "x"}),
+        )
+        connections = [silent.accept()[0] for _ in range(2 if names else 3)]
+        process.send_signal(number)
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=PATIENCE)
+        for connection in connections:
+            connection.close()
+    count = 2 if names else 3
+    assert (process.returncode, out.decode()) == (
+        1,
+        f"{count} accounts: nothing new, {count} accounts not finished\n",
+    ), err
 
 
 def test_the_demo_shows_the_whole_job(tmp_path: Path) -> None:
