@@ -83,6 +83,7 @@ class App:
         self._settings = settings
         self._load = load
         self._clock = SystemClock()
+        self._secrets = SecretReader(os.environ)
         self._metrics = _metrics(self._clock) if serve_http and settings.http else None
         self._emit = fan_out(*renderers, *([self._metrics] if self._metrics else []))
         self._resources = ExitStack()
@@ -109,6 +110,7 @@ class App:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._secrets.close()  # an abandoned worker may wait for a command, which would outlive us
         self._resources.close()
 
     def run(self) -> None:
@@ -130,7 +132,7 @@ class App:
             connect=_Connector(),
             open_delivery=partial(_open_delivery, self._settings.state.parent / "mbox-staging"),
             store=self._store,
-            secrets=SecretReader(os.environ),
+            secrets=self._secrets,
             clock=self._clock,
             emit=self._emit,
             nonce=partial(secrets.randbits, 64),

@@ -1,14 +1,17 @@
-"""How an account reaches its server: by every key that it gives."""
+"""How an account reaches its server, by every key that it gives; and that nothing outlives the app."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from fetchd.app import _Connector
-from fetchd.errors import NetworkError
-from fetchd.model import Proxy, ProxyKind, Secret, Tls, TlsMode, parse_proxy
+from fetchd.app import App, _Connector
+from fetchd.errors import NetworkError, SecretError
+from fetchd.model import Proxy, ProxyKind, Secret, SecretCommand, Tls, TlsMode, parse_proxy
 from fetchd.pop3.session import POP3Session
-from tests.accounts import make_account
+from tests.accounts import make_account, make_settings
 from tests.conftest import MakeMailbox
 from tests.servers.dovecot import Dovecot
 from tests.servers.pki import TestAuthority
@@ -53,3 +56,17 @@ def test_account_behind_a_proxy_is_reached_and_logged_in_to(
             assert maildrop.stat()[0] == 1
         assert proxy.asked == [("localhost", 995)]
     assert "s3same" not in repr(account)
+
+
+def test_a_password_command_that_hangs_does_not_outlive_the_app(tmp_path: Path) -> None:
+    """A worker that was abandoned at the end still waits for it."""
+    started = tmp_path / "started"
+    os.mkfifo(started)
+    command = SecretCommand(("sh", "-c", f"echo > '{started}'; sleep 600"))
+    settings = make_settings([make_account(password=command)], state=tmp_path / "fetchd.db")
+    with ThreadPoolExecutor() as pool:
+        with App(settings, renderers=[], load=lambda: settings) as app:
+            waiting = pool.submit(app._secrets.reveal, command)
+            started.read_text()
+        with pytest.raises(SecretError, match="was ended by signal 9"):
+            waiting.result()

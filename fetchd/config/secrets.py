@@ -47,12 +47,24 @@ class SecretReader:
     def __init__(self, environ: Mapping[str, str], *, timeout: float = COMMAND_TIMEOUT) -> None:
         self._environ = environ
         self._timeout = timeout
+        self._closed = False
+        self._running: set[_Command] = set()  # adding, discarding and copying are one step each to other threads
+
+    def close(self) -> None:
+        """Ends the commands that run, whichever thread waits for them, and lets no other begin.
+
+        A command that hangs would outlive a fetchd that ends without waiting for its workers.
+        """
+        self._closed = True
+        for command in self._running.copy():
+            command.kill()
 
     def reveal(self, source: SecretSource) -> Secret:
         """Returns the secret.
 
         Raises:
-            SecretError: it cannot be had, is empty, or holds CR, LF or NUL, which no POP3 command can carry.
+            SecretError: it cannot be had, is empty, or holds CR, LF or NUL, which no POP3 command can carry; or it is a
+                command's, after :meth:`close`.
         """
         where, octets = self._read(source)
         if not octets:
@@ -77,7 +89,19 @@ class SecretReader:
                 return where, _without_line_end(_file(self._credential(name), where))
             case SecretCommand(argv):
                 where = f"password command {quoted(os.path.basename(argv[0]))}"
-                return where, _without_line_end(_Command(argv, where, environ=self._environ).output(self._timeout))
+                return where, _without_line_end(self._output(argv, where))
+
+    def _output(self, argv: tuple[str, ...], where: str) -> bytes:
+        if self._closed:
+            raise SecretError(f"{where} is not run: fetchd is ending")
+        command = _Command(argv, where, environ=self._environ)
+        self._running.add(command)
+        try:
+            if self._closed:  # since it was started, perhaps before it was in the set
+                command.kill()
+            return command.output(self._timeout)
+        finally:
+            self._running.discard(command)
 
     def _variable(self, name: str) -> bytes:
         value = self._environ.get(name)
@@ -181,11 +205,17 @@ class _Command:
         except subprocess.TimeoutExpired:
             return None
 
+    def kill(self) -> None:
+        """Kills it with its children, unless it has ended; from any thread. :meth:`output` notices."""
+        # Not yet waited for, so its id, which is its group's too, cannot have gone to anyone else.
+        if self._process.returncode is None:
+            # A command that became another user (sudo) is not ours to kill.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+
     def _end(self) -> None:
         assert self._process.stdout is not None
         self._process.stdout.close()
-        # Not yet waited for, so its id, which is its group's too, cannot have gone to anyone else.
         if self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+            self.kill()
             self._wait(_REAP_TIMEOUT)

@@ -82,6 +82,7 @@ class Metrics(Collector):
         self._on: dict[type[events.Event], Callable[[Any], None]] = {
             events.PollStarted: self._poll_started,
             events.MessageDelivered: self._message_delivered,
+            events.Recovered: self._recovered,
             events.MessagesDeleted: self._messages_deleted,
             events.PollDone: self._poll_done,
             events.PollFailed: self._poll_failed,
@@ -127,6 +128,11 @@ class Metrics(Collector):
         if series := self._accounts.get(event.account):
             series.delivered += 1
             series.octets += event.octets
+
+    def _recovered(self, event: events.Recovered) -> None:
+        # Of those adopted, each is a MessageDelivered. The octets of those finished nobody tells.
+        if series := self._accounts.get(event.account):
+            series.delivered += event.finished
 
     def _messages_deleted(self, event: events.MessagesDeleted) -> None:
         if series := self._accounts.get(event.account):

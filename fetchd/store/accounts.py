@@ -1,7 +1,8 @@
 """The rows of the table ``accounts``: found, made on demand, kept in step with the configuration, listed."""
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from itertools import chain, count
 from typing import Final
 
 from fetchd.model import AccountRecord
@@ -42,16 +43,22 @@ def records(db: sqlite3.Connection) -> list[AccountRecord]:
 
 
 def configure(db: sqlite3.Connection, accounts: Mapping[str, tuple[str, str]]) -> list[tuple[str, str]]:
-    """Records host and user of the configured accounts, and renames what only changed its name.
+    """Records host and user of the configured accounts, and has each name keep, lose or find again its memory.
+
+    Another user under the same name is another maildrop: its unique-ids may be those of the old one (they are plain
+    counters on some servers), so the old memory is set aside under a name that no configuration can have. Another
+    host alone is the same maildrop, moved.
 
     Args:
         db: the connection, in the caller's transaction.
         accounts: name → (host, user).
 
     Returns:
-        (old name, new name) for each configured account that is new and whose maildrop (host without case, user)
-        exactly one stored account has that is not configured any more. Where two claim one maildrop, the first gets it.
+        (old name, new name) for each configured account that is new, or whose user changed, and whose maildrop (host
+        without case, user) exactly one stored account has that is not configured any more, or that was set aside from
+        this very name. Where two claim one maildrop, the first gets it.
     """
+    emptied = _set_aside(db, accounts)
     stored = {name: (host, user) for name, host, user in db.execute("SELECT name, host, user FROM accounts")}
     orphans: dict[tuple[str, str], list[str]] = {}
     for name, (host, user) in stored.items():
@@ -60,10 +67,52 @@ def configure(db: sqlite3.Connection, accounts: Mapping[str, tuple[str, str]]) -
     renamed = []
     for name, (host, user) in accounts.items():
         match = orphans.get((host.lower(), user), [])
-        if name not in stored and len(match) == 1:
-            old = match.pop()
+        if name not in stored and (old := _certain(match, name)) is not None:
+            match.remove(old)
             db.execute("UPDATE accounts SET name = ? WHERE name = ?", (name, old))
             renamed.append((old, name))
+        elif name in emptied:
+            # Known from the start: mail of the old maildrop in the target must not be recognised as the new one's.
+            db.execute("INSERT INTO accounts (name, listed_at) VALUES (?, 0)", (name,))
         if stored.get(name) != (host, user):
             db.execute("UPDATE accounts SET host = ?, user = ? WHERE id = ?", (host, user, id_for_writing(db, name)))
+    for name, former in emptied.items():
+        _move_files(db, -former, id_for_writing(db, name))
     return renamed
+
+
+def _set_aside(db: sqlite3.Connection, accounts: Mapping[str, tuple[str, str]]) -> dict[str, int]:
+    """Gives the memory of each account whose user changed another name; returns the names, and whose row id each was.
+
+    Outbox and placements tell of files, which belong to the name whatever the maildrop: they wait under the negative
+    of the row's id, so that accounts may trade maildrops.
+    """
+    stored = {name: row for name, *row in db.execute("SELECT name, id, host, user FROM accounts")}
+    emptied = {}
+    for name, (_, new_user) in accounts.items():
+        number, host, user = stored.get(name, (0, "", ""))
+        if user and new_user and user != new_user:
+            aside = _free(f"{name} (was {user} at {host})", stored.keys() | accounts.keys())
+            stored[aside] = stored.pop(name)
+            db.execute("UPDATE accounts SET name = ? WHERE id = ?", (aside, number))
+            _move_files(db, number, -number)
+            emptied[name] = number
+    return emptied
+
+
+def _move_files(db: sqlite3.Connection, old: int, new: int) -> None:
+    db.execute("UPDATE OR REPLACE outbox SET account = ? WHERE account = ?", (new, old))
+    db.execute("UPDATE placements SET account = ? WHERE account = ?", (new, old))
+
+
+def _free(wanted: str, taken: Collection[str]) -> str:
+    """Returns the wanted name, or the first of ``WANTED #2``, ``WANTED #3`` … that is not taken."""
+    names = chain([wanted], (f"{wanted} #{number}" for number in count(2)))
+    return next(name for name in names if name not in taken)
+
+
+def _certain(candidates: Sequence[str], name: str) -> str | None:
+    """Returns the one candidate, or the one of several that was set aside from this very name; None if in doubt."""
+    if len(candidates) > 1:
+        candidates = [one for one in candidates if one.startswith(f"{name} (was ")]
+    return candidates[0] if len(candidates) == 1 else None

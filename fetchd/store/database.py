@@ -28,6 +28,8 @@ from fetchd.store.lock import StoreLock
 
 BUSY_SECONDS: Final = 5.0
 """How long to wait for a lock that another program, such as a backup, holds on the file."""
+CLOSE_SECONDS: Final = 1.0
+"""How long closing waits for a transaction in hand."""
 
 _PRAGMAS: Final = (
     "PRAGMA synchronous = FULL",  # COMMIT syncs the WAL; NORMAL would not
@@ -75,16 +77,31 @@ class Database:
             return database
 
     def close(self) -> None:
-        """Closes the file and lets go of the lock; may be called twice."""
-        with self._mutex:
-            self._closed = True
-            self._drop()
-            self._lock.release()
+        """Closes the file and lets go of the lock; may be called twice.
+
+        From here on nobody gets the connection, nor those who wait for it. A transaction that is in hand for longer
+        than :data:`CLOSE_SECONDS` (it waits for another program's lock, or for the disk) is left to the end of the
+        process, which any transaction survives; until then the store stays locked against other daemons.
+        """
+        self._closed = True
+        if self._mutex.acquire(timeout=CLOSE_SECONDS):
+            try:
+                self._drop()
+                self._lock.release()
+            finally:
+                self._mutex.release()
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Holds the mutex; one that is closed is not waited for."""
+        self._check_open()
+        with translated(self.path), self._mutex:
+            yield
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """Gives the connection for queries, to one thread at a time. Raises ``StoreError``."""
-        with translated(self.path), self._mutex:
+        with self._turn():
             try:
                 yield self._connection()
             except BaseException:
@@ -98,7 +115,7 @@ class Database:
         Raises:
             StoreError: nothing is known of what became of the transaction.
         """
-        with translated(self.path), self._mutex:
+        with self._turn():
             try:
                 db = self._connection()
                 self._check_file(db)
@@ -128,9 +145,12 @@ class Database:
         self.created = version == 0
         self._file = _identity(self.path)
 
-    def _connection(self) -> sqlite3.Connection:
+    def _check_open(self) -> None:
         if self._closed:
             raise StoreError(f"store {self.path} is closed")
+
+    def _connection(self) -> sqlite3.Connection:
+        self._check_open()
         if self._db is None:
             # The daemon's memory of this run says that there was something: an empty file is a loss, not a start.
             self._db, _ = _connect(self.path, may_be_empty=False)

@@ -97,13 +97,15 @@ class SqliteStore:
 
         Returns:
             (old name, new name) of each account that it knew under a name that is not configured any more, and that
-            keeps its memory under the new one.
+            keeps its memory under the new one. An account whose user changed is another maildrop: it begins anew,
+            :meth:`knows` it at once, and the old memory waits under a name such as ``NAME (was USER at HOST)`` until
+            that maildrop is configured again.
         """
         with self._database.writing() as db:
             return configure(db, accounts)
 
     def knows(self, account: str) -> bool:
-        """Returns whether this account was ever polled to the end of a listing."""
+        """Returns whether this account, or another maildrop under its name, was ever polled to the end of a listing."""
         with self._database.reading() as db:
             return _listed_at(db, account) is not None
 
@@ -120,13 +122,13 @@ class SqliteStore:
                 remembered[row[0]] = value
         return remembered
 
-    def troubled(self, account: str) -> frozenset[UniqueId]:
-        """Returns the unique-ids whose retrieval broke a session."""
+    def troubled(self, account: str) -> Mapping[UniqueId, int]:
+        """Returns the unique-ids whose retrieval broke a session, and when it last did."""
         with self._database.reading() as db:
             found = db.execute(
-                "SELECT uid FROM trouble WHERE account = (SELECT id FROM accounts WHERE name = ?)", (account,)
+                "SELECT uid, since FROM trouble WHERE account = (SELECT id FROM accounts WHERE name = ?)", (account,)
             )
-            return frozenset(uid for (uid,) in found)
+            return dict(found)
 
     def mark_troubled(self, account: str, uid: UniqueId, *, now: int) -> None:
         """Remembers that a session broke while this message was in hand."""

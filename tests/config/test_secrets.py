@@ -1,11 +1,15 @@
 """Where secrets are had: real files, real commands, and everything that could hang, flood or leak. FAULTS 88, 115."""
 
+import errno
 import os
 import pickle
 import socket
+import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -263,6 +267,62 @@ def test_a_command_that_hangs_is_ended_with_its_children(tmp_path: Path) -> None
     assert pids.exists(), "the command had no time to start: the claim was not tested"
     for pid in map(int, pids.read_text().split()):
         assert ended(pid)
+
+
+def test_closing_ends_a_command_that_hangs_with_its_children(tmp_path: Path) -> None:
+    """A worker that was abandoned waits for it; without this it would outlive fetchd."""
+    pids = tmp_path / "pids"
+    os.mkfifo(pids)
+    command = python(
+        "child = os.fork()",
+        "if child:",
+        f"    open({str(pids)!r}, 'w').write(f'{{os.getpid()}} {{child}}')",
+        "time.sleep(600)",
+    )
+    reader = SecretReader(PATH, timeout=60.0)
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(reader.reveal, command)
+        running = [int(pid) for pid in pids.read_text().split()]
+        reader.close()
+        with pytest.raises(SecretError, match="was ended by signal 9"):
+            waiting.result(30)
+    assert len(running) == 2
+    assert all(ended(pid) for pid in running)
+
+
+def test_a_command_that_may_not_be_killed_is_an_error_of_the_secret_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It became another user (sudo): EPERM."""
+    killpg = os.killpg
+
+    def denied(group: int, number: int) -> None:
+        killpg(group, number)
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "killpg", denied)
+    assert refusal(python("time.sleep(600)"), timeout=0.5).endswith("did not end within 0.5 s")
+
+
+def test_no_command_is_run_after_closing(tmp_path: Path) -> None:
+    reader = SecretReader(PATH)
+    reader.close()
+    with pytest.raises(SecretError, match=r'^password command "touch" is not run: fetchd is ending$'):
+        reader.reveal(SecretCommand(("touch", str(tmp_path / "ran"))))
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_command_that_began_while_the_reader_was_closed_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader = SecretReader(PATH)
+    popen = subprocess.Popen
+
+    def close_then_run(*args: Any, **options: Any) -> subprocess.Popen[bytes]:
+        reader.close()
+        return popen(*args, **options)
+
+    monkeypatch.setattr(subprocess, "Popen", close_then_run)
+    with pytest.raises(SecretError, match="was ended by signal 9"):
+        reader.reveal(python("time.sleep(600)"))
 
 
 def ended(pid: int) -> bool:

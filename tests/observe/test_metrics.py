@@ -97,6 +97,19 @@ def test_a_poll_is_counted() -> None:
     assert {key: value for key, value in found.items() if "bucket" not in key[0]} == expected
 
 
+def test_messages_that_an_earlier_run_committed_are_delivered_when_this_one_publishes_them() -> None:
+    """Each message counts once: those adopted are said one by one, those discarded are fetched again."""
+    metrics = make("alice")
+    metrics(events.Recovered("alice", finished=3))
+    metrics(events.MessageDelivered("alice", None, 234, "f1"))
+    metrics(events.Recovered("alice", adopted=1, discarded=5))
+    metrics(events.Recovered("removed", finished=2))
+    found = samples(metrics)
+    assert found["fetchd_messages_delivered_total", "alice"] == 4
+    assert found["fetchd_bytes_delivered_total", "alice"] == 234
+    assert not any("removed" in key for key in found)
+
+
 def test_counters_start_at_zero_and_gauges_when_there_is_something_to_tell() -> None:
     found = samples(make("alice"))
     assert {key: value for key, value in found.items() if "alice" in key} == {

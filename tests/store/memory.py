@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import count
 
 from fetchd.errors import StoreError
 from fetchd.model import AccountRecord, Committed, Fate, Placement, PollResult, Seen, UniqueId
@@ -32,14 +33,20 @@ class _Account:
     not_before: int = 0
     seen: dict[UniqueId, _Row] = field(default_factory=dict)
     trouble: dict[UniqueId, int] = field(default_factory=dict)
-    outbox: dict[str, Committed] = field(default_factory=dict)
-    placements: list[Placement] = field(default_factory=list)
+    outbox: dict[str, tuple[int, Committed]] = field(default_factory=dict)
+    placements: list[tuple[int, Placement]] = field(default_factory=list)
 
     def settle(self, names: Sequence[str]) -> None:
         for name in names:
             self.outbox.pop(name, None)
         if names:
-            self.placements = [one for one in self.placements if not self.outbox.keys().isdisjoint(one.names)]
+            self.placements = [one for one in self.placements if not self.outbox.keys().isdisjoint(one[1].names)]
+
+    def take_files_of(self, former: "_Account") -> None:
+        """Takes outbox and placements over, in the order in which they were recorded."""
+        outbox = self.outbox | former.outbox
+        self.outbox = dict(sorted(outbox.items(), key=lambda item: item[1][0]))
+        self.placements = sorted(self.placements + former.placements, key=lambda one: one[0])
 
 
 class MemoryStore:
@@ -50,6 +57,7 @@ class MemoryStore:
         self.failing: StoreError | None = None
         self._accounts: dict[str, _Account] = {}
         self._mutex = threading.RLock()
+        self._order = count()
 
     @contextmanager
     def _at(self, account: str, *, write: bool = False) -> Iterator[_Account]:
@@ -68,22 +76,51 @@ class MemoryStore:
     def configure(self, accounts: Mapping[str, tuple[str, str]]) -> list[tuple[str, str]]:
         renamed = []
         with self._at(""):
+            files = self._set_aside(accounts)
             gone = [name for name in self._accounts if name not in accounts]
             for name, (host, user) in accounts.items():
                 if name not in self._accounts:
-                    same = [
-                        old
-                        for old in gone
-                        if self._accounts[old].host
-                        and (self._accounts[old].host.lower(), self._accounts[old].user) == (host.lower(), user)
-                    ]
-                    if len(same) == 1:
-                        self._accounts[name] = self._accounts.pop(same[0])
-                        gone.remove(same[0])
-                        renamed.append((same[0], name))
-                row = self._accounts.setdefault(name, _Account())
+                    old = self._adoptable(gone, name, host=host, user=user)
+                    if old:
+                        self._accounts[name] = self._accounts.pop(old)
+                        gone.remove(old)
+                        renamed.append((old, name))
+                    else:
+                        self._accounts[name] = _Account(listed_at=0 if name in files else None)
+                row = self._accounts[name]
                 row.host, row.user = host, user
+                row.take_files_of(files.get(name, _Account()))
         return renamed
+
+    def _set_aside(self, accounts: Mapping[str, tuple[str, str]]) -> dict[str, _Account]:
+        """Puts memories of other users aside; returns, by name, accounts that hold only the files."""
+        files = {}
+        for name, (_, user) in accounts.items():
+            row = self._accounts.get(name, _Account())
+            if not (row.user and user) or row.user == user:
+                continue
+            wanted = aside = f"{name} (was {row.user} at {row.host})"
+            number = 2
+            while aside in self._accounts or aside in accounts:
+                aside = f"{wanted} #{number}"
+                number += 1
+            files[name] = _Account(outbox=row.outbox, placements=row.placements)
+            row.outbox, row.placements = {}, []
+            self._accounts[aside] = self._accounts.pop(name)
+        return files
+
+    def _adoptable(self, gone: Sequence[str], name: str, *, host: str, user: str) -> str | None:
+        same = [
+            one
+            for one in gone
+            if self._accounts[one].host
+            and (self._accounts[one].host.lower(), self._accounts[one].user) == (host.lower(), user)
+        ]
+        own = [one for one in same if one.startswith(f"{name} (was ")]
+        for candidates in (same, own):
+            if len(candidates) == 1:
+                return candidates[0]
+        return None
 
     def knows(self, account: str) -> bool:
         with self._at(account) as row:
@@ -96,9 +133,9 @@ class MemoryStore:
                 for uid, one in row.seen.items()
             }
 
-    def troubled(self, account: str) -> frozenset[UniqueId]:
+    def troubled(self, account: str) -> Mapping[UniqueId, int]:
         with self._at(account) as row:
-            return frozenset(row.trouble)
+            return dict(row.trouble)
 
     def mark_troubled(self, account: str, uid: UniqueId, *, now: int) -> None:
         with self._at(account, write=True) as row:
@@ -115,7 +152,7 @@ class MemoryStore:
         with self._at(account, write=True) as row:
             row.settle(settled)
             for one in batch:
-                row.outbox[one.staged.name] = one
+                row.outbox[one.staged.name] = next(self._order), one
                 if one.uid is None:
                     continue
                 row.trouble.pop(one.uid, None)
@@ -134,7 +171,7 @@ class MemoryStore:
 
     def outbox(self, account: str) -> Sequence[Committed]:
         with self._at(account) as row:
-            return list(row.outbox.values())
+            return [one for _, one in row.outbox.values()]
 
     def mark(self, account: str, uids: Sequence[UniqueId], *, fate: Fate, now: int) -> None:
         if not uids:
@@ -209,16 +246,19 @@ class MemoryJournal:
 
     def appending(self, placement: Placement) -> None:
         with self._store._at(self._account, write=True) as row:
-            row.placements.append(placement)
+            row.placements.append((next(self._store._order), placement))
 
     def appended(self, placement: Placement) -> None:
         done = replace(placement, done=True)
         with self._store._at(self._account, write=True) as row:
-            if any(replace(one, done=True) == done for one in row.placements):
-                row.placements = [done if replace(one, done=True) == done else one for one in row.placements]
+            same = [replace(one, done=True) == done for _, one in row.placements]
+            if any(same):
+                row.placements = [
+                    (order, done if hit else one) for hit, (order, one) in zip(same, row.placements, strict=True)
+                ]
             else:
-                row.placements.append(done)
+                row.placements.append((next(self._store._order), done))
 
     def placements(self) -> Sequence[Placement]:
         with self._store._at(self._account) as row:
-            return list(row.placements)
+            return [one for _, one in row.placements]

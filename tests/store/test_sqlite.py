@@ -428,6 +428,44 @@ def test_a_write_waits_for_another_programs_short_lock(path: Path, store: Sqlite
     assert len(store.seen("a")) == 1
 
 
+def test_closing_does_not_queue_behind_a_transaction_that_hangs(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An abandoned worker may wait for another program's lock: fetchd ends all the same, and nobody else begins."""
+    monkeypatch.setattr(database, "CLOSE_SECONDS", 0.05)
+    store = SqliteStore.open(path)
+    in_hand, go_on = threading.Event(), threading.Event()
+    refused: list[str] = []
+
+    def hang() -> None:
+        with store._database.writing() as db:
+            in_hand.set()
+            go_on.wait(60)
+            db.execute("INSERT INTO accounts (name) VALUES ('in hand')")
+
+    def come_next() -> None:
+        with pytest.raises(StoreError) as error:
+            store.check()
+        refused.append(str(error.value))
+
+    hung, closing_, next_ = (threading.Thread(target=one) for one in (hang, store.close, come_next))
+    hung.start()
+    try:
+        assert in_hand.wait(10)
+        closing_.start()
+        closing_.join(10)
+        assert not closing_.is_alive()
+        next_.start()
+        next_.join(10)
+        assert refused == [f"store {path} is closed"]
+    finally:
+        go_on.set()
+        for thread in (hung, closing_, next_):
+            if thread.ident is not None:
+                thread.join(60)
+        store.close()
+    with SqliteStore.open(path) as again:
+        assert [one.name for one in again.accounts()] == ["in hand"]
+
+
 def fill(store: SqliteStore) -> tuple[int, StoreError]:
     """Commits batches of ten until one fails; returns how many did not, and the error."""
     for durable in range(1000):
