@@ -91,7 +91,7 @@ class Limits:
 
     line: int = 8192
     list_lines: int = 1_000_000
-    list_octets: int = 64 * 1024 * 1024
+    list_octets: int = 128 * 1024 * 1024
     capability_lines: int = 1000
     capability_octets: int = 64 * 1024
     body: int | None = None
