@@ -1,15 +1,18 @@
-"""How an account reaches its server, by every key that it gives; and that nothing outlives the app."""
+"""What app.py wires: the line to a server by every key of an account, the clock, the log; and nothing outlives it."""
 
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from freezegun import freeze_time
 
-from fetchd.app import App, _Connector
+from fetchd import events
+from fetchd.app import App, SystemClock, _Connector, log_to
 from fetchd.errors import NetworkError, SecretError
-from fetchd.model import Proxy, ProxyKind, Secret, SecretCommand, Tls, TlsMode, parse_proxy
+from fetchd.model import LogSettings, Proxy, ProxyKind, Secret, SecretCommand, Tls, TlsMode, parse_proxy
 from fetchd.pop3.session import POP3Session
 from tests.accounts import make_account, make_settings
 from tests.conftest import MakeMailbox
@@ -70,3 +73,19 @@ def test_a_password_command_that_hangs_does_not_outlive_the_app(tmp_path: Path) 
             started.read_text()
         with pytest.raises(SecretError, match="was ended by signal 9"):
             waiting.result()
+
+
+def test_the_system_clock_is_the_machines_own() -> None:
+    """The one place where time comes from outside; everywhere else a clock is handed in."""
+    clock = SystemClock()
+    with freeze_time("2026-11-24 05:52:21", tz_offset=0) as frozen:
+        assert clock.wall() == 1795499541.0
+        before = clock.monotonic()
+        frozen.tick(90.0)
+        assert (clock.wall(), clock.monotonic()) == (1795499631.0, before + 90.0)
+
+
+def test_a_log_line_bears_the_time_of_the_machine(capsys: pytest.CaptureFixture[str]) -> None:
+    with freeze_time("2026-11-24 05:52:21.5"):
+        log_to(sys.stderr, LogSettings(format="json"))(events.PollAllRequested())
+    assert '"timestamp": "2026-11-24T05:52:21.500Z"' in capsys.readouterr().err
