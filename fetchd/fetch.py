@@ -19,7 +19,7 @@ from fetchd.intake import Intake, Tally
 from fetchd.model import Account, Fate, MessageRef, Plan, PollResult, SkipReason
 from fetchd.plan import make_plan
 from fetchd.ports import Delivery, Maildrop, StopSignal, World
-from fetchd.recovery import Listing, meet, publish_committed, recognise_orphans, settle_unknown
+from fetchd.recovery import Listing, meet, publish_committed, settle_unknown
 
 _SHOWN: Final = 40
 """The most capabilities that are told of, and the most letters of each: no server fills a log."""
@@ -99,7 +99,6 @@ def _plan(account: Account, listing: Listing, *, world: World, delivery: Deliver
     known = store.knows(name)
     if not known:
         meet(account, listing, world=world, delivery=delivery)
-    recognise_orphans(account, listing, world=world)
     plan = make_plan(
         listing.refs,
         store.seen(name),

@@ -433,7 +433,7 @@ class Committed:
     """A staged message that the store has recorded for its target: it will be published, whatever happens.
 
     Attributes:
-        uid: None where the server has no UIDL.
+        uid: None where the server has no UIDL, or where it is not certain which message this is.
         staged: the file in staging.
         target: the target that it was staged for, as :func:`target_text` writes it; the store records it, so that a
             crash followed by a changed configuration publishes the message where it was going.

@@ -60,9 +60,9 @@ def settle_unknown(
 ) -> None:
     """Complete files that were never committed: the listing decides.
 
-    Still listed: discard, it is fetched again. Not listed any more: ours may be the only copy, so publish it; its
-    unique-id is lost but for the digest in its name, which is remembered in case the message comes back. A server
-    without UIDL deletes nothing before QUIT, so there it is still listed.
+    Still listed: discard, it is fetched again. Not listed any more: ours may be the only copy, so publish it. It makes
+    no unique-id known, for it may not have been proven whose message it is: if one comes back, it comes twice rather
+    than never. A server without UIDL deletes nothing before QUIT, so there it is still listed.
     """
     if not names:
         return
@@ -72,20 +72,8 @@ def settle_unknown(
     delivery.discard(discarded)
     if orphans:
         target = target_text(account.target)
-        intake.publish([Committed(_orphan_uid(name), delivery.adopt(name), target) for name in orphans])
+        intake.publish([Committed(None, delivery.adopt(name), target) for name in orphans])
     world.emit(events.Recovered(account.name, adopted=len(orphans), discarded=len(discarded)))
-
-
-def recognise_orphans(account: Account, listing: Listing, *, world: World) -> None:
-    """A message that was published from staging after it had vanished, and that is listed again, is known."""
-    seen = world.store.seen(account.name)
-    adopted = Counter({uid[1:].decode(): entry.copies for uid, entry in seen.items() if uid.startswith(b"\0")})
-    if not adopted:
-        return
-    new = [ref.uid for ref in listing.refs if ref.uid is not None and ref.uid not in seen]
-    back = _recognised(account, new, adopted)
-    if back:
-        world.store.mark(account.name, back, fate=Fate.DELIVERED, now=world.now())
 
 
 def meet(account: Account, listing: Listing, *, world: World, delivery: Delivery) -> None:
@@ -120,8 +108,3 @@ def _recognised(account: Account, uids: Sequence[UniqueId], delivered: Counter[s
 def _digest_of(name: str) -> str:
     parsed = parse_name(name)
     return "" if parsed is None else parsed.uid
-
-
-def _orphan_uid(name: str) -> UniqueId:
-    """Stands in the store for a unique-id of which only the digest is left. No server can send a NUL."""
-    return UniqueId(b"\0" + _digest_of(name).encode())
