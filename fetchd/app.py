@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Self, TextIO
 
 from fetchd import __version__, events
 from fetchd.config import SecretReader
-from fetchd.daemon import Daemon, Finished, PipeInbox
+from fetchd.daemon import Daemon
 from fetchd.delivery import open_delivery
 from fetchd.errors import StoreError
 from fetchd.fetch import poll_account
+from fetchd.inbox import Finished, PipeInbox
 from fetchd.model import Account, HttpAddress, LogSettings, Secret, Settings, TlsMode
 from fetchd.observe.fanout import fan_out
 from fetchd.observe.http import HttpServer, health_page, metrics_page, shown_address

@@ -1,34 +1,27 @@
-"""The main loop: who is polled when, by which worker, until a signal says otherwise. The only module with threads.
+"""The main loop: who is polled when, by which worker, until a signal says otherwise.
 
 One thread, the main one, owns the schedule and reads the inbox; workers poll one account at a time and post how it
 ended. Signals are posted too, so that every decision is taken in one place, between two messages. Workers are daemon
 threads: a session that does not end in time is abandoned, which is safe at any instant (DESIGN §4).
 """
 
-import os
-import queue
-import select
 import signal
-import threading
-import time
 import traceback
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 from fetchd import events
+from fetchd.crew import Crew
 from fetchd.errors import (
     AccountError,
     AuthenticationError,
     ConfigError,
-    FetchdError,
     Retry,
     StoreError,
     UsageError,
     printable,
 )
+from fetchd.inbox import Finished, Inbox, Message, Signal
 from fetchd.model import Account, PollResult, Settings
 from fetchd.ports import Clock, Poll
 from fetchd.schedule import Schedule, Slot
@@ -41,74 +34,6 @@ AUTH_FAILURES_TO_HOLD: Final = 5
 """Logins refused in a row after which an account is held, lest the provider locks it."""
 IDLE_LIMIT: Final = 3600.0
 """The longest sleep of the main loop, in seconds."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A worker's message: a poll ended. Exactly one of ``result`` and ``error`` is set."""
-
-    account: str
-    result: PollResult | None = None
-    error: BaseException | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Signal:
-    """A signal arrived."""
-
-    number: int
-
-
-Message = Finished | Signal
-
-
-class Inbox(Protocol):
-    """Where workers and signal handlers post, and the main loop reads."""
-
-    def put(self, message: Message) -> None:
-        """Posts a message; may be called from a signal handler."""
-        ...
-
-    def get(self, timeout: float | None) -> Message | None:
-        """Returns the next message, or None after ``timeout`` seconds (None: for ever)."""
-        ...
-
-
-class PipeInbox:
-    """The real inbox. It lives as long as its process: a worker that was abandoned may post until the very end.
-
-    The main loop sleeps on a pipe, into which the C half of a signal handler writes (``signal.set_wakeup_fd``). A
-    signal that comes just before the sleep thus ends it; a lock or a queue would see it only after the next message.
-    """
-
-    def __init__(self) -> None:
-        self._messages: deque[Message] = deque()
-        self._wakes, self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._poll = select.poll()
-        self._poll.register(self._wakes, select.POLLIN)
-
-    def put(self, message: Message) -> None:
-        """See :class:`Inbox`."""
-        self._messages.append(message)
-        with suppress(BlockingIOError):  # a full pipe wakes as well as one more octet
-            os.write(self._wake, b"\0")
-
-    def get(self, timeout: float | None) -> Message | None:
-        """See :class:`Inbox`."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while not self._messages:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            if not self._poll.poll(None if left is None else left * 1000) and left == 0.0:
-                return None
-            with suppress(BlockingIOError):
-                os.read(self._wakes, 4096)
-        return self._messages.popleft()
-
-    def post_signals(self, *, hangup: bool = True) -> None:
-        """Makes SIGTERM, SIGINT, SIGUSR1 and, if ``hangup``, SIGHUP messages. Called once, in the main thread."""
-        signal.set_wakeup_fd(self._wake, warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, *([signal.SIGHUP] if hangup else [])):
-            signal.signal(number, lambda received, _frame: self.put(Signal(received)))
 
 
 class StopFlag:
@@ -129,55 +54,6 @@ class StopFlag:
     def overdue(self) -> bool:
         """See :class:`fetchd.ports.StopSignal`."""
         return self._overdue_at is not None and self._clock.monotonic() >= self._overdue_at
-
-
-class Crew:
-    """At most ``size`` worker threads, hired when there is work and no idle hand."""
-
-    def __init__(self, *, size: int, work: Callable[[Account], Finished], post: Callable[[Message], None]) -> None:
-        self._size = size
-        self._work = work
-        self._post = post
-        self._jobs: queue.SimpleQueue[Account] = queue.SimpleQueue()
-        self._hired = 0
-        self._busy = 0
-
-    @property
-    def has_room(self) -> bool:
-        """Whether another account can be taken in hand at once."""
-        return self._busy < self._size
-
-    def give(self, account: Account) -> None:
-        """Hands an account to a worker. Called by the main loop only, as is :meth:`returned`.
-
-        Raises:
-            FetchdError: the system gives no thread, not even a first one.
-        """
-        self._busy += 1
-        self._jobs.put(account)
-        if self._busy > self._hired:
-            self._hire()
-
-    def returned(self) -> None:
-        """Notes that a worker's :class:`Finished` was read."""
-        self._busy -= 1
-
-    def _hire(self) -> None:
-        """Starts one more worker; where the system gives none, those who are there do the work."""
-        try:
-            threading.Thread(target=self._run, name=f"worker-{self._hired + 1}", daemon=True).start()
-        except RuntimeError as error:
-            if not self._hired:
-                raise FetchdError(
-                    f"no worker can be started: {error}; raise the limit of processes (ulimit -u, TasksMax, pids.max)"
-                ) from error
-            self._size = self._hired
-        else:
-            self._hired += 1
-
-    def _run(self) -> None:
-        while True:
-            self._post(self._work(self._jobs.get()))
 
 
 class Daemon:

@@ -3,7 +3,7 @@
 import queue
 from collections.abc import Callable
 
-from fetchd.daemon import Message
+from fetchd.inbox import Message
 
 
 class FakeClock:

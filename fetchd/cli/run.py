@@ -16,9 +16,9 @@ import click
 from fetchd.app import App, log_to
 from fetchd.cli.summary import counted, summary
 from fetchd.config import find_config, load
-from fetchd.daemon import Finished
 from fetchd.errors import Interrupted
 from fetchd.events import Emit, Event, PollFailed
+from fetchd.inbox import Finished
 from fetchd.model import PollResult, Settings
 
 

@@ -19,10 +19,10 @@ from typing import Any, Final, Self
 from fetchd import events
 from fetchd.app import App, _Connector
 from fetchd.config import SecretReader
-from fetchd.daemon import Signal
 from fetchd.delivery import open_delivery
 from fetchd.errors import AccountError, Retry
 from fetchd.fetch import poll_account
+from fetchd.inbox import Signal
 from fetchd.model import (
     Account,
     Fate,
