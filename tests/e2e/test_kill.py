@@ -5,7 +5,6 @@ import random
 import re
 import signal
 import subprocess
-import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +16,8 @@ from tests.e2e.running import PATIENCE, command, environment, fetchd, maildir_co
 
 KILLS = 10
 EACH = 40
+MOST_RUNS = 60
+"""A poll that has ended before the kill comes proves nothing, and is followed by another one."""
 
 
 def message(number: int) -> bytes:
@@ -68,14 +69,15 @@ def test_killed_ten_times_every_message_is_there_exactly_once(
     }
     config = write_config(tmp_path, {"alice": account})
     sent: list[bytes] = []
-    landed = 0
-    for _ in range(KILLS):
+    landed = runs = 0
+    while landed < KILLS:
+        assert runs < MOST_RUNS, "the polls end before they can be killed: this proves nothing"
+        runs += 1
         new = [message(len(sent) + number) for number in range(EACH)]
         box.put(*new)
         sent += new
         landed += run_and_kill(tmp_path, config, after=dice.randrange(EACH))
-    print(f"{landed} of {KILLS} kills hit a running poll", file=sys.stderr)
-    assert landed >= KILLS // 2, "too few polls were still running when they were killed: this proves nothing"
+    print(f"{landed} of {runs} polls were killed while they ran")
     last = fetchd(tmp_path, "-c", str(config), "--once")
     assert last.code == 0, last.err
     assert read_back(tmp_path, target) == sorted(sent)
