@@ -9,7 +9,7 @@ Nothing is deleted before it is published, and only QUIT's +OK makes a deletion 
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -56,7 +56,7 @@ def _poll(account: Account, stop: StopSignal, *, world: World, tally: Tally) -> 
     password = world.secrets.reveal(account.password)
     with world.connect(account, password) as maildrop:
         _say_logged_in(account, maildrop, world=world)
-        listing = read_listing(maildrop, remembers=bool(world.store.seen(account.name)))
+        listing = read_listing(maildrop, remembers=lambda: bool(world.store.seen(account.name)))
         tally.maildrop_messages, tally.maildrop_octets = listing.messages, listing.octets
         tally.login_delay = _login_delay(maildrop)
         intake = Intake(account, stop, world=world, delivery=delivery, tally=tally)
@@ -73,8 +73,8 @@ def _poll(account: Account, stop: StopSignal, *, world: World, tally: Tally) -> 
         _quit(account, maildrop, marked, world=world, tally=tally)
 
 
-def read_listing(maildrop: Maildrop, *, remembers: bool) -> Listing:
-    """Lists the maildrop. ``remembers`` says whether the store has unique-ids of this account.
+def read_listing(maildrop: Maildrop, *, remembers: Callable[[], bool]) -> Listing:
+    """Lists the maildrop. ``remembers`` tells whether the store has unique-ids of this account; asked where it matters.
 
     UIDL decides which messages there are: one that arrived between two commands waits for the next poll. Where the
     server has no UIDL, LIST does.
@@ -87,7 +87,7 @@ def read_listing(maildrop: Maildrop, *, remembers: bool) -> Listing:
         refs = tuple(MessageRef(number, found.uids[number], found.sizes.get(number)) for number in sorted(found.uids))
         return Listing(refs, found.messages, found.octets, has_unique_ids=True)
     refusal = found.no_uidl
-    if refusal is not None and (remembers or refusal.reply.code or "UIDL" in maildrop.capabilities()):
+    if refusal is not None and (refusal.reply.code or "UIDL" in maildrop.capabilities() or remembers()):
         raise refusal
     refs = tuple(MessageRef(number, None, found.sizes[number]) for number in sorted(found.sizes))
     return Listing(refs, found.messages, found.octets, has_unique_ids=False)

@@ -18,6 +18,7 @@ from fetchd.ports import Delivery, InStep, Maildrop, StagedFile, StopSignal, Wor
 
 SIZE_SLACK: Final = 1.25
 """How far beyond ``max_size`` a body may run before the session is broken: sizes in LIST are hints (FACTS §5)."""
+_STOPPED: Final = "asked to stop: what is not fetched yet is fetched next time"
 
 
 @dataclass(slots=True)
@@ -113,7 +114,7 @@ class Intake:
         Without unique-ids nothing can be recognised at the next poll: there all is delivered at the end, or nothing.
         """
         if self._stop.requested():
-            raise Interrupted("asked to stop: what is not fetched yet is fetched next time")
+            raise Interrupted(_STOPPED)
         in_one = any(ref.uid is None for ref in refs)
         self._answered = self._proven = 0
         try:
@@ -148,7 +149,7 @@ class Intake:
             else:
                 self._complete(refs[item.number], item.octets)
             if self._stop.requested() and self._answered < len(refs):
-                raise Interrupted("asked to stop: what is not fetched yet is fetched next time")
+                raise Interrupted(_STOPPED)
         if self._unproven:
             maildrop.check_in_step()
         self._prove(in_one=in_one)

@@ -23,14 +23,10 @@ def retrieve_each(
     window: int,
     memory: ServerMemory,
 ) -> Iterator[Retrieved]:
-    """Retrieves messages in order; see :meth:`fetchd.ports.Maildrop.retrieve_each`."""
+    """Retrieves messages in order; see :meth:`fetchd.pop3.session.POP3Session.retrieve_each`."""
 
     def read(command: Command) -> Retrieved:
-        number = int(command.args)
-        reply, octets = conversation.read_body(lambda: sink(number))
-        if reply.ok:
-            return Retrieved(number, octets)
-        return Retrieved(number, refused=refused_message(reply, conversation.failed(command)))
+        return _retrieved(conversation, command, sink)
 
     return answers(conversation, [retr(number) for number in numbers], read, window=window, memory=memory)
 
@@ -51,17 +47,9 @@ def retrieve_proven(
     """
 
     def read(command: Command) -> Retrieved | InStep:
-        number = int(command.args)
         if command.verb == "LIST":
-            named = named_message(conversation.read_status())
-            with conversation.unbroken(f"the reply to {command}"):
-                if named not in {None, number}:
-                    raise ProtocolError("it names another message: the server has answered too often, or not at all")
-            return InStep(proven=named is not None)
-        reply, octets = conversation.read_body(lambda: sink(number))
-        if reply.ok:
-            return Retrieved(number, octets)
-        return Retrieved(number, refused=refused_message(reply, conversation.failed(command)))
+            return _proof(conversation, command)
+        return _retrieved(conversation, command, sink)
 
     commands: list[Command] = []
     for number in numbers:
@@ -100,3 +88,21 @@ def header(conversation: Conversation, number: int, *, most: int) -> EmailMessag
     if not reply.ok:
         raise refused_message(reply, conversation.failed(command))
     return collector.parse()
+
+
+def _retrieved(conversation: Conversation, command: Command, sink: Callable[[int], Write]) -> Retrieved:
+    """Reads the reply to RETR."""
+    number = int(command.args)
+    reply, octets = conversation.read_body(lambda: sink(number))
+    if reply.ok:
+        return Retrieved(number, octets)
+    return Retrieved(number, refused=refused_message(reply, conversation.failed(command)))
+
+
+def _proof(conversation: Conversation, command: Command) -> InStep:
+    """Reads the reply to LIST for one message."""
+    named = named_message(conversation.read_status())
+    with conversation.unbroken(f"the reply to {command}"):
+        if named not in {None, int(command.args)}:
+            raise ProtocolError("it names another message: the server has answered too often, or not at all")
+    return InStep(proven=named is not None)
