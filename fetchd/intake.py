@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from fetchd import events
@@ -18,6 +19,9 @@ from fetchd.ports import Delivery, InStep, Maildrop, StagedFile, StopSignal, Wor
 
 SIZE_SLACK: Final = 1.25
 """How far beyond ``max_size`` a body may run before the session is broken: sizes in LIST are hints (FACTS §5)."""
+_PROOF_MESSAGES: Final = 64
+_PROOF_OCTETS: Final = 2**20
+"""How much is retrieved from one proof to the next, at most: it waits for the proof before it is delivered."""
 _STOPPED: Final = "asked to stop: what is not fetched yet is fetched next time"
 
 
@@ -96,6 +100,7 @@ class Intake:
         self._tally = tally
         self._target = target_text(account.target)
         self._journal = world.store.journal(account.name)
+        self._lane = world.lane()
         self._in_hand: _InHand | None = None
         self._unproven: list[tuple[MessageRef, Staged]] = []
         self._batch: list[tuple[MessageRef, Staged]] = []
@@ -104,6 +109,7 @@ class Intake:
         self._proven = 0
         self._as_announced = 0
         self._differing = 0
+        # These two, and what the tally counts as delivered, belong to the lane while a batch is in its hands.
         self._published: list[str] = []
         self.delivered: list[MessageRef] = []
         """What this session retrieved, committed and published."""
@@ -127,6 +133,7 @@ class Intake:
         finally:
             if self._in_hand is not None:
                 self._in_hand.file.abandon()
+            self._lane.wait()
         self._deliver()
 
     def say_what_differed(self) -> None:
@@ -156,14 +163,15 @@ class Intake:
 
     def _proofs(self, refs: Sequence[MessageRef]) -> set[int]:
         """Returns the numbers of the messages behind which a proof is wanted."""
-        limits = self._world.limits
+        most_messages = min(_PROOF_MESSAGES, self._world.limits.messages)
+        most_octets = min(_PROOF_OCTETS, self._world.limits.octets)
         proofs, size, messages, octets = set(), 1, 0, 0
         for ref in refs:
             messages += 1
             octets += ref.size or 0
-            if messages >= size or octets >= limits.octets or ref is refs[-1]:
+            if messages >= size or octets >= most_octets or ref is refs[-1]:
                 proofs.add(ref.number)
-                size = min(2 * size, limits.messages)
+                size = min(2 * size, most_messages)
                 messages = octets = 0
         return proofs
 
@@ -174,7 +182,8 @@ class Intake:
         self._batch += self._unproven
         self._unproven = []
         if not in_one and self._batch_is_full():
-            self._deliver()
+            batch, self._batch = self._batch, []
+            self._lane.start(partial(self._bring, batch))
 
     def _blame(self, error: AccountError, refs: Sequence[MessageRef]) -> None:
         """Remembers whose fault a broken session may be.
@@ -191,11 +200,17 @@ class Intake:
         if suspect < len(refs):
             self._trouble(refs[suspect])
 
-    def publish(self, batch: Sequence[Committed]) -> None:
+    def publish(self, batch: Sequence[Committed], *, is_sealed: bool = False) -> None:
         """Commits a flushed batch, the one point of truth; then publishes it.
 
         What the batch before left to settle rides on this commit: a lost settling costs recovery work, never a message.
+
+        Args:
+            batch: the messages.
+            is_sealed: whether that batch before is known to be sealed.
         """
+        if self._published and not is_sealed:
+            self._delivery.seal()
         settled, self._published = self._published, []
         self._world.store.commit(self._name, batch, now=self._world.now(), settled=settled)
         self._delivery.publish(batch, self._journal)
@@ -207,8 +222,9 @@ class Intake:
             self._world.emit(events.MessageDelivered(self._name, committed.uid, staged.size, staged.name))
 
     def settle(self) -> None:
-        """Forgets the last batch's names: all is published and durable."""
+        """Seals what was published, and forgets the last batch's names."""
         if self._published:
+            self._delivery.seal()
             self._world.store.settle(self._name, self._published)
             self._published = []
 
@@ -239,18 +255,22 @@ class Intake:
 
     def _batch_is_full(self) -> bool:
         limits = self._world.limits
-        return (
+        return bool(self._batch) and (
             len(self._batch) >= limits.messages
             or sum(staged.size for _, staged in self._batch) >= limits.octets
             or self._world.clock.monotonic() - self._batch_opened >= limits.seconds
         )
 
     def _deliver(self) -> None:
+        """Delivers what is proven, after what the lane has in hand: batches are delivered in order."""
+        self._lane.wait()
         batch, self._batch = self._batch, []
-        if not batch:
-            return
-        self._delivery.flush([staged for _, staged in batch])
-        self.publish([Committed(ref.uid, staged, self._target) for ref, staged in batch])
+        if batch:
+            self._bring(batch)
+
+    def _bring(self, batch: Sequence[tuple[MessageRef, Staged]]) -> None:
+        is_sealed = self._delivery.flush_batch([staged for _, staged in batch])
+        self.publish([Committed(ref.uid, staged, self._target) for ref, staged in batch], is_sealed=is_sealed)
         self.delivered.extend(ref for ref, _ in batch)
 
     def _refuse(self, ref: MessageRef, refused: POP3Error) -> None:

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from fetchd.delivery.maildir import Maildir
 from fetchd.delivery.mbox import Mbox
+from fetchd.delivery.owned import OwnedDelivery
+from fetchd.delivery.rights import Rights
 from fetchd.model import MaildirTarget, Target
 from fetchd.ports import Delivery
 
@@ -17,5 +19,7 @@ def open_delivery(account: str, target: Target, *, mbox_staging: Path) -> Delive
         mbox_staging: the directory in which messages for mboxes are staged, of all accounts; created when needed.
     """
     if isinstance(target, MaildirTarget):
-        return Maildir(target.path, account, create_parents=target.create_parents)
-    return Mbox(target.path, account, staging=mbox_staging, create_parents=target.create_parents)
+        maildir = Maildir(target.path, account, create_parents=target.create_parents)
+        rights = Rights(target.owner)
+        return maildir if rights.owner is None else OwnedDelivery(maildir, rights)
+    return Mbox(target.path, account, staging=mbox_staging, create_parents=target.create_parents, owner=target.owner)

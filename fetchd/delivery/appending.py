@@ -7,7 +7,7 @@ import errno
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -56,13 +56,19 @@ class Entry:
 
 
 class MboxFile:
-    """An mbox under both locks. Every method raises ``DeliveryError``."""
+    """An mbox under both locks. Every method raises ``DeliveryError``.
 
-    __slots__ = ("_descriptor", "_path")
+    What is written, and what is done by its name, is done in a context of ``rights``: whose quota it is.
+    """
 
-    def __init__(self, path: Path, descriptor: int) -> None:
+    __slots__ = ("_descriptor", "_path", "_rights")
+
+    def __init__(
+        self, path: Path, descriptor: int, *, rights: Callable[[], AbstractContextManager[None]] = nullcontext
+    ) -> None:
         self._path = path
         self._descriptor = descriptor
+        self._rights = rights
 
     @property
     def inode(self) -> int:
@@ -101,7 +107,7 @@ class MboxFile:
                 self.cut_back(octets, placement.offset)
             raise
         intact = self.size == placement.offset + placement.length or self.has(placement)
-        if not intact or not is_file_at(self._path, self._descriptor):
+        if not intact or not self._is_in_place():
             raise DeliveryError(
                 f"mbox {self._path} was changed by another program while fetchd held its locks: find that program, "
                 "for it loses mail; what fetchd was delivering is delivered again if it is not in the file"
@@ -209,8 +215,12 @@ class MboxFile:
         with translated("cannot read mbox", self._path):
             return os.pread(self._descriptor, length, offset)
 
+    def _is_in_place(self) -> bool:
+        with self._rights(), translated("cannot look at mbox", self._path):
+            return is_file_at(self._path, self._descriptor)
+
     def _write(self, piece: bytes) -> None:
-        with memoryview(piece) as rest:
+        with self._rights(), memoryview(piece) as rest:
             done = 0
             while done < len(rest):
                 written = os.write(self._descriptor, rest[done:])

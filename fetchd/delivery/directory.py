@@ -1,14 +1,18 @@
 """Directories, durably: a name in one is on disk only when the directory itself was flushed (FAULTS §3)."""
 
+import errno
 import os
 import stat
 import weakref
+from contextlib import suppress
 from io import FileIO
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
-from fetchd.delivery.faults import translated
+from fetchd.delivery.faults import delivery_error, translated
 from fetchd.errors import DeliveryError
+
+_NEW: Final = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Directory:
@@ -55,9 +59,26 @@ class Directory:
 
     def create(self, name: str) -> FileIO:
         """Opens a new file for writing, mode 0600; the name must be free."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        with translated("cannot create", self.path / name):
-            return FileIO(os.open(name, flags, 0o600, dir_fd=self.descriptor), "wb")
+        return FileIO(self._create(name), "wb")
+
+    def write_new(self, name: str, octets: bytes) -> None:
+        """Writes a whole new file, mode 0600; the name must be free. After an error there is no such file."""
+        descriptor = self._create(name)
+        try:
+            try:
+                write_all(descriptor, octets)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            with suppress(DeliveryError):
+                self.remove(name)
+            raise delivery_error("cannot write", self.path / name, error) from error
+
+    def _create(self, name: str) -> int:
+        try:
+            return os.open(name, _NEW, 0o600, dir_fd=self.descriptor)
+        except OSError as error:
+            raise delivery_error("cannot create", self.path / name, error) from error
 
     def read(self, name: str) -> FileIO:
         """Opens a regular file for reading; a FIFO does not make it wait."""
@@ -82,6 +103,21 @@ class Directory:
         """Returns when the names in it are on disk. A failure is final: a second fsync would claim success."""
         with translated("cannot flush", self.path):
             os.fsync(self.descriptor)
+
+
+def write_all(descriptor: int, octets: bytes) -> None:
+    """Writes all of it, in as many pieces as the kernel takes.
+
+    Raises:
+        OSError: something is not written.
+    """
+    done = os.write(descriptor, octets)
+    while done < len(octets):
+        with memoryview(octets) as all_octets:
+            written = os.write(descriptor, all_octets[done:])
+        if not written:
+            raise OSError(errno.EIO, "nothing was written")
+        done += written
 
 
 def create_directories(path: Path) -> None:

@@ -1,11 +1,15 @@
 """A Maildir's directories: checked, and where that is allowed created.
 
 An empty directory is not taken for a Maildir to be: it may be the mount point of one that is not mounted (FAULTS G 99),
-and mail delivered there would be gone from sight the moment it is.
+and mail delivered there would be gone from sight the moment it is. For the same reason nothing is created in a Maildir
+that was delivered into before. Such a one has our staging directory in it. That tells it from another Maildir in its
+place, such as one that an IMAP server made below a mount point, and needs no device or inode numbers, which change with
+a reboot, a container or a restored backup.
 """
 
 import errno
 import os
+import shlex
 import shutil
 import stat
 import tempfile
@@ -19,18 +23,19 @@ from fetchd.errors import DeliveryError, Retry
 
 SUBDIRECTORIES: Final = ("new", "cur", "tmp")
 """In the order created: what has new/ or cur/ counts as a Maildir, so that a crash in between is made good."""
+STAGING: Final = ".fetchd-stage"
+"""The staging directory's name, within tmp/."""
 
 _NOT_MAIL: Final = frozenset({"lost+found"})
 _TRIAL: Final = ".fetchd-trial"
 """Never exists."""
 
 
-def ensure_maildir(path: Path, *, create: bool, create_parents: bool) -> None:
+def ensure_maildir(path: Path, *, create_parents: bool) -> None:
     """Returns when ``path`` is a Maildir, and on disk.
 
     Args:
         path: the Maildir; it may be a symbolic link, the directories in it may not.
-        create: whether it, or what is missing in it, may be created.
         create_parents: whether the directories above it may be created too, and an empty directory made a Maildir.
 
     Raises:
@@ -38,16 +43,41 @@ def ensure_maildir(path: Path, *, create: bool, create_parents: bool) -> None:
     """
     with translated("cannot use Maildir", path):
         if not os.path.lexists(path):
-            _require(create, f"Maildir {path} is missing, and mail waits in it to be published: mount its file system")
             _create(path, create_parents=create_parents)
         _require(path.is_dir(), f"Maildir {path} is not a directory: move it away or deliver elsewhere")
         missing = [name for name in SUBDIRECTORIES if not _is_directory(path / name)]
         if missing:
-            _require(create, f"Maildir {path} has no {missing[0]}/, and mail waits in it: mount its file system")
             _require_maildir_to_be(path, missing, create_parents=create_parents)
             for name in missing:
                 (path / name).mkdir(mode=0o700, exist_ok=True)
             sync_directory(path)
+
+
+def require_known_maildir(path: Path, *, waiting: bool) -> None:
+    """Returns if ``path`` is the Maildir that mail was delivered into before; creates nothing.
+
+    Args:
+        path: the Maildir.
+        waiting: whether mail waits in its staging to be published.
+
+    Raises:
+        DeliveryError: it is not there, or it is another one.
+    """
+    with translated("cannot use Maildir", path):
+        _require(path.is_dir() or not path.exists(), f"Maildir {path} is not a directory: move that away")
+        parts = (path, *(path / name for name in SUBDIRECTORIES), path / "tmp" / STAGING)
+        missing = next((part for part in parts if not _is_there(part, path)), None)
+    if missing is None:
+        return
+    what = "is missing" if missing == path else f"has no {missing.relative_to(path)}/"
+    why = "mail waits in it to be published" if waiting else "mail was delivered into it before"
+    anew = " ".join(shlex.quote(str(path / name)) for name in ("new", "cur", f"tmp/{STAGING}"))
+    price = "which gives the waiting mail up" if waiting else "as its owner"
+    raise DeliveryError(
+        f"Maildir {path} {what}, and {why}: mount its file system or put it back, and fetching goes on by itself; "
+        f"or, to begin anew there, `mkdir -p {anew}`, {price}",
+        retry=Retry.LATER,
+    )
 
 
 def require_one_file_system(maildir: Path, staging: Directory, new: Directory) -> None:
@@ -92,6 +122,11 @@ def _create(path: Path, *, create_parents: bool) -> None:
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):  # another account's session was faster
             raise
     sync_directory(path.parent)
+
+
+def _is_there(part: Path, maildir: Path) -> bool:
+    """Returns whether a part of a Maildir is there: the Maildir may be a symbolic link, what is in it may not."""
+    return part.is_dir() if part == maildir else _is_directory(part)
 
 
 def _is_directory(path: Path) -> bool:

@@ -10,7 +10,7 @@ import os
 import stat
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -18,6 +18,7 @@ from typing import Final
 from fetchd.delivery.directory import sync_directory
 from fetchd.delivery.dotlock import BusyError, DotLock
 from fetchd.delivery.faults import translated
+from fetchd.delivery.ownership import require_own_file
 from fetchd.errors import DeliveryError, Retry
 
 _FIRST_PAUSE: Final = 0.01
@@ -40,10 +41,17 @@ class Patience:
 
 
 @contextmanager
-def locked(path: Path, patience: Patience) -> Iterator[int]:
+def locked(
+    path: Path, patience: Patience, *, rights: Callable[[], AbstractContextManager[None]] = nullcontext
+) -> Iterator[int]:
     """Holds both locks on an mbox, which is created, mode 0600, where there is none.
 
     Where the directory is not ours to write in, the fcntl lock has to do, as it does for the standard library.
+
+    Args:
+        path: the mbox.
+        patience: how long to wait.
+        rights: what is done by the mbox's name is done in such a context; what is done to the open file, outside.
 
     Yields:
         A descriptor for reading and appending. Nobody else opens it.
@@ -51,13 +59,13 @@ def locked(path: Path, patience: Patience) -> Iterator[int]:
     Raises:
         DeliveryError: somebody else holds a lock, or the path is not that of a regular file.
     """
-    with translated("cannot lock mbox", path):
+    with rights(), translated("cannot lock mbox", path):
         descriptor, dot_lock = _acquire(path, patience)
     try:
         yield descriptor
     finally:
         try:
-            with translated("cannot unlock mbox", path):
+            with rights(), translated("cannot unlock mbox", path):
                 dot_lock.release()
         finally:
             _unlock(descriptor)
@@ -97,6 +105,7 @@ def _acquire(path: Path, patience: Patience) -> tuple[int, DotLock]:
 def _try_both(path: Path, now: float) -> tuple[int, DotLock]:
     descriptor = _open(path)
     try:
+        require_own_file(path, descriptor)
         _lock_record(path, descriptor)
         dot_lock = DotLock(path)
         dot_lock.acquire(now)

@@ -2,8 +2,8 @@
 
 Layout, folders and reading are the standard library's; only the way in is ours, whose steps stand in DESIGN §4::
 
-    tmp/.fetchd-stage/NAME.part → fsync → tmp/.fetchd-stage/NAME → fsync of the directory → (commit)
-    → rename to new/NAME → fsync of new/ and of the staging directory
+    tmp/.fetchd-stage/NAME,S=OCTETS → flush of the batch → (commit)
+    → rename to new/NAME,S=OCTETS → flush of the next batch, or fsync of new/ and of the staging directory
 
 Staging lies within tmp/: on the same file system, in no reader's sight (a dot directory in the Maildir itself would be
 a folder to Maildir++ readers), and not reached by what sweeps tmp/ of old files.
@@ -17,16 +17,25 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from fetchd.delivery import kernel
 from fetchd.delivery.directory import Directory
-from fetchd.delivery.faults import translated
-from fetchd.delivery.layout import ensure_maildir, require_one_file_system
+from fetchd.delivery.faults import delivery_error, translated
+from fetchd.delivery.folders import mail_directories
+from fetchd.delivery.layout import (
+    STAGING,
+    SUBDIRECTORIES,
+    ensure_maildir,
+    require_known_maildir,
+    require_one_file_system,
+)
+from fetchd.delivery.ownership import require_own_directories, require_unswayed
 from fetchd.delivery.staging import PartFile, Staging
 from fetchd.errors import DeliveryError
 from fetchd.model import Committed, Staged
-from fetchd.names import account_digest, parse_name
+from fetchd.names import account_digest, parse_name, stem
 from fetchd.ports import Journal
 
-STAGE: Final = ".fetchd-stage"
+STAGE: Final = STAGING
 
 _TMP_AGE: Final = 36 * 3600
 """Seconds after which a file in tmp/ is taken for abandoned."""
@@ -46,15 +55,24 @@ class Maildir(mailbox.Maildir):
         self._account = account_digest(account)
         self._staging = Staging(path / "tmp" / STAGE, account)
         self._opened_new: Directory | None = None
+        self._is_unsealed = False
 
-    def prepare(self, *, create: bool = True) -> None:
+    def prepare(self, *, create: bool = True, waiting: bool = True) -> None:
         """Checks the Maildir and opens its staging: see ``ports.Delivery``."""
         self.close()
-        ensure_maildir(self._root, create=create, create_parents=self._create_parents)
+        require_unswayed(self._root)
+        if create:
+            ensure_maildir(self._root, create_parents=self._create_parents)
+        else:
+            require_known_maildir(self._root, waiting=waiting)
+        require_own_directories(self._root, SUBDIRECTORIES)
         self._staging.open(create=create)
         self._opened_new = Directory.open(self._root / "new")
         require_one_file_system(self._root, self._staging.directory, self._new)
-        super().__init__(self._root, create=False)
+        try:
+            super().__init__(self._root, create=False)
+        except mailbox.NoSuchMailboxError as error:
+            raise DeliveryError(f"Maildir {self._root} vanished while fetchd looked at it") from error
 
     def leftovers(self) -> Sequence[str]:
         """Returns this account's complete files in staging."""
@@ -64,15 +82,19 @@ class Maildir(mailbox.Maildir):
         """Opens a new file in staging."""
         return self._staging.stage(name)
 
-    def flush(self, batch: Sequence[Staged] | None = None) -> None:
-        """Returns when a batch is on disk in staging. Without one: the library's ``flush``."""
-        if batch is None:
-            super().flush()
-        else:
-            self._staging.flush(batch)
+    def flush_batch(self, batch: Sequence[Staged]) -> bool:
+        """Returns when a batch is on disk in staging, and whether all of the file system is."""
+        all_is = self._staging.flush(batch)
+        self._is_unsealed = self._is_unsealed and not all_is
+        return all_is
+
+    def seal(self) -> None:
+        """Returns when what was published is on disk."""
+        if self._is_unsealed:
+            self._sync()
 
     def publish(self, batch: Sequence[Committed], journal: Journal) -> None:  # noqa: ARG002 - mboxes need it
-        """Moves a committed batch into new/, durably.
+        """Moves a committed batch into new/.
 
         Raises:
             DeliveryError: also where a message is neither in staging nor in new/ or cur/ any more.
@@ -80,7 +102,7 @@ class Maildir(mailbox.Maildir):
         absent = self._publish(batch)
         if absent:
             there = set(self._names())
-            lost = [name for name in absent if name not in there]
+            lost = [name for name in absent if stem(name) not in there]
             if lost:
                 raise DeliveryError(
                     f"staged file vanished: {self._staging.path / lost[0]} (and {len(lost) - 1} more); "
@@ -92,7 +114,15 @@ class Maildir(mailbox.Maildir):
 
         The directories are flushed in any case: the earlier run may have ended between the rename and the fsync.
         """
-        return len(batch) - len(self._publish(batch))
+        moved = len(batch) - len(self._publish(batch))
+        if batch:
+            self._sync()
+        return moved
+
+    def _sync(self) -> None:
+        self._new.sync()
+        self._staging.directory.sync()
+        self._is_unsealed = False
 
     def adopt(self, name: str) -> Staged:
         """Returns size and digest of a complete file in staging."""
@@ -105,12 +135,21 @@ class Maildir(mailbox.Maildir):
         elif names:
             self._staging.remove(names)
 
-    def delivered(self) -> Iterator[str]:
-        """Yields the names of this account's messages in new/ and cur/, as they were when staged."""
-        for name in self._names():
-            parsed = parse_name(name)
-            if parsed is not None and parsed.account == self._account:
-                yield name
+    def delivered(self, *, since: int = -1) -> Iterator[str]:
+        """Yields the names of this account's messages, as they were when staged; those in subfolders, too.
+
+        A directory that nothing was moved into since then is not read.
+        """
+        for directory in mail_directories(self._root):
+            with translated("cannot list", directory):
+                try:
+                    names = os.listdir(directory) if os.stat(directory).st_mtime >= since else []
+                except FileNotFoundError:
+                    continue
+            for name in names:
+                parsed = parse_name(name)
+                if parsed is not None and parsed.account == self._account and parsed.seconds > since:
+                    yield stem(name)
 
     def has_mail(self) -> bool:
         """Returns whether there is a message in new/ or cur/, whoever delivered it."""
@@ -138,31 +177,30 @@ class Maildir(mailbox.Maildir):
         return self._opened_new
 
     def _publish(self, batch: Sequence[Committed]) -> list[str]:
-        """Renames what is staged, flushes, and returns the names that were not staged."""
-        if not batch:
-            return []
+        """Renames what is staged, and returns the names that were not staged."""
+        self._is_unsealed = self._is_unsealed or bool(batch)
         names = [committed.staged.name for committed in batch]
-        absent = [name for name in names if not self._rename(name)]
-        self._new.sync()
-        self._staging.directory.sync()
-        return absent
+        return [name for name in names if not self._rename(name)]
 
     def _rename(self, name: str) -> bool:
         """Renames one file into new/; returns False where it is not staged.
 
-        Nobody else uses the name, which carries a nonce; that it is free is checked all the same, for rename(2) would
-        overwrite a message without a word.
+        Nobody else uses the name, which carries a nonce; it must be free all the same, for rename(2) would overwrite a
+        message without a word.
         """
-        if self._new.holds(name):
+        source, target = self._staging.directory.descriptor, self._new.descriptor
+        try:
+            kernel.rename_new(name, name, src_dir_fd=source, dst_dir_fd=target)
+        except FileNotFoundError:
+            return False
+        except FileExistsError as error:
             if not self._staging.holds(name):
                 return False
-            raise DeliveryError(f"{self._new.path / name} exists already, and is staged too: remove the older one")
-        source, target = self._staging.directory.descriptor, self._new.descriptor
-        with translated("cannot publish", self._new.path / name):
-            try:
-                os.rename(name, name, src_dir_fd=source, dst_dir_fd=target)
-            except FileNotFoundError:
-                return False
+            raise DeliveryError(
+                f"{self._new.path / name} exists already, and is staged too: remove the older one"
+            ) from error
+        except OSError as error:
+            raise delivery_error("cannot publish", self._new.path / name, error) from error
         return True
 
     def _names(self) -> Iterator[str]:
@@ -175,4 +213,4 @@ class Maildir(mailbox.Maildir):
                 except FileNotFoundError:
                     continue
             for name in names:
-                yield name.split(self.colon, 1)[0].split(",", 1)[0]
+                yield stem(name)

@@ -2,7 +2,7 @@
 
 The order of steps is that of DESIGN §4::
 
-    STAGE/NAME.part → fsync → STAGE/NAME → fsync of the directory → (commit)
+    STAGE/NAME,S=OCTETS → flush of the batch → (commit)
     → both locks → journal: appending → append → fsync → journal: appended → unlock
     → unlink in STAGE → fsync of the directory
 
@@ -11,9 +11,11 @@ What an append did before a crash is ``settlement.py``'s to find out. Reading is
 
 import mailbox
 import os
+import shlex
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,10 +24,12 @@ from fetchd.delivery.directory import create_directories
 from fetchd.delivery.dotlock import is_left_locked
 from fetchd.delivery.faults import translated
 from fetchd.delivery.locking import Patience, locked, require_mbox_file
+from fetchd.delivery.ownership import require_own_file, require_unswayed
+from fetchd.delivery.rights import Rights
 from fetchd.delivery.settlement import Settlement
 from fetchd.delivery.staging import PartFile, Staging
 from fetchd.errors import DeliveryError, Retry
-from fetchd.model import Committed, Staged
+from fetchd.model import Committed, Owner, Staged
 from fetchd.ports import Journal
 
 LOCK_TIMEOUT: Final = 30.0
@@ -47,6 +51,7 @@ class Mbox(mailbox.mbox):
         *,
         staging: Path,
         create_parents: bool = False,
+        owner: Owner | None = None,
         lock_timeout: float = LOCK_TIMEOUT,
         sleep: Callable[[float], object] = time.sleep,
         now: Callable[[], float] = time.time,
@@ -55,6 +60,7 @@ class Mbox(mailbox.mbox):
         self._reading = False
         self._target = path
         self._create_parents = create_parents
+        self._rights = Rights(owner)
         self._patience = Patience(lock_timeout, sleep, now)
         self._staging = Staging(staging, account)
 
@@ -67,21 +73,19 @@ class Mbox(mailbox.mbox):
             self._reopen()
             return getattr(self, name)
 
-    def prepare(self, *, create: bool = True) -> None:
+    def prepare(self, *, create: bool = True, waiting: bool = True) -> None:
         """Checks the mbox and opens its staging: see ``ports.Delivery``. The file itself is created when needed."""
         parent = self._target.parent
-        with translated("cannot use mbox", self._target):
+        with self._rights.taken(), translated("cannot use mbox", self._target):
+            require_unswayed(parent, group=self._rights.foreign_group, is_spool=True)
             if create and self._create_parents:
                 create_directories(parent)
             if not parent.is_dir():
-                raise DeliveryError(
-                    f"cannot use mbox {self._target}: {parent} is not a directory; create it, mount its file system, "
-                    "or set create_parents",
-                    retry=Retry.LATER,
-                )
+                raise _no_directory(self._target, create=create)
             if require_mbox_file(self._target):
                 self._require_mail()
-        self._staging.open(create=create)
+        self._staging.open(create=create or not waiting)
+        self._clear_left_lock()
 
     def leftovers(self) -> Sequence[str]:
         """Returns this account's complete files in staging."""
@@ -91,12 +95,15 @@ class Mbox(mailbox.mbox):
         """Opens a new file in staging."""
         return self._staging.stage(name)
 
-    def flush(self, batch: Sequence[Staged] | None = None) -> None:
-        """Returns when a batch is on disk in staging. Without one: the library's ``flush``."""
-        if batch is not None:
-            self._staging.flush(batch)
-        elif self._reading:
+    def flush(self) -> None:
+        """The library's ``flush``, where the file was opened for reading."""
+        if self._reading:
             super().flush()
+
+    def flush_batch(self, batch: Sequence[Staged]) -> bool:
+        """Returns when a batch is on disk in staging; what was published before is in any case."""
+        self._staging.flush(batch)
+        return True
 
     def publish(self, batch: Sequence[Committed], journal: Journal) -> None:
         """Appends a committed batch, durably.
@@ -105,6 +112,9 @@ class Mbox(mailbox.mbox):
             DeliveryError: also where a message is neither in staging nor known to be in the mbox.
         """
         self._settle(batch, journal)
+
+    def seal(self) -> None:
+        """Returns: what was appended is on disk."""
 
     def recover(self, batch: Sequence[Committed], journal: Journal) -> int:
         """Appends what an earlier run committed and did not append; what it appended in part is cut off first."""
@@ -121,13 +131,13 @@ class Mbox(mailbox.mbox):
         elif names:
             self._staging.remove(names)
 
-    def delivered(self) -> Iterator[str]:
+    def delivered(self, *, since: int = -1) -> Iterator[str]:  # noqa: ARG002 - Maildirs need it
         """Yields nothing: an mbox does not keep the names."""
         return iter(())
 
     def has_mail(self) -> bool:
         """Returns whether the file holds anything, whoever delivered it."""
-        with translated("cannot look at mbox", self._target):
+        with self._rights.taken(), translated("cannot look at mbox", self._target):
             try:
                 return self._target.stat().st_size > 0
             except FileNotFoundError:
@@ -147,13 +157,28 @@ class Mbox(mailbox.mbox):
         settlement = Settlement(self._staging, journal)
         undone = settlement.undone(names)
         appended = 0
-        if undone or is_left_locked(self._target):
-            with locked(self._target, self._patience) as descriptor:
-                appended = settlement.bring_in(undone, MboxFile(self._target, descriptor))
+        if undone or self._is_left_locked():
+            with locked(self._target, self._patience, rights=self._rights.taken) as descriptor:
+                file = MboxFile(self._target, descriptor, rights=self._rights.taken)
+                appended = settlement.bring_in(undone, file)
             if self._reading:
                 self._reopen()
         self._staging.remove(names)
         return appended
+
+    def _clear_left_lock(self) -> None:
+        """Removes a dot lock that a kill left, or that a power cut brought back: it would keep mail readers out.
+
+        Where somebody holds a lock now it is not waited for: the next poll clears it.
+        """
+        if is_left_locked(self._target):
+            at_once = replace(self._patience, timeout=0)
+            with suppress(DeliveryError), locked(self._target, at_once, rights=self._rights.taken):
+                pass
+
+    def _is_left_locked(self) -> bool:
+        with self._rights.taken(), translated("cannot look at the lock of mbox", self._target):
+            return is_left_locked(self._target)
 
     def _require_mail(self) -> None:
         """Checks that the file can be read and written, and that it is an mbox.
@@ -162,6 +187,7 @@ class Mbox(mailbox.mbox):
         """
         descriptor = os.open(self._target, os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
+            require_own_file(self._target, descriptor)
             start = os.pread(descriptor, 512, 0).lstrip(b"\n")[: len(_FROM)]
         finally:
             os.close(descriptor)
@@ -179,3 +205,14 @@ class Mbox(mailbox.mbox):
         except BaseException:
             self._reading = False
             raise
+
+
+def _no_directory(mbox: Path, *, create: bool) -> DeliveryError:
+    parent = mbox.parent
+    remedy = f"{parent} is not a directory; create it, mount its file system, or set create_parents"
+    if not create:
+        remedy = (
+            f"{parent} is not there, and mail was delivered into it before: mount its file system or put it back, and "
+            f"fetching goes on by itself; or, to begin anew there, `mkdir -p {shlex.quote(str(parent))}`"
+        )
+    return DeliveryError(f"cannot use mbox {mbox}: {remedy}", retry=Retry.LATER)

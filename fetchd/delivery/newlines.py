@@ -17,12 +17,12 @@ class LineEnds:
     def __init__(self) -> None:
         self._held = False
 
-    def convert(self, data: bytes | bytearray | memoryview) -> bytes | bytearray:
+    def convert(self, data: bytes | bytearray | memoryview) -> bytes:
         """Returns the next octets with LF for CRLF; a CR at the end is held back until what follows it is known.
 
-        What is returned may be ``data`` itself.
+        What is returned may be ``data`` itself, where that cannot change.
         """
-        octets = bytes(data) if isinstance(data, memoryview) else data
+        octets = data if isinstance(data, bytes) else bytes(data)
         if not octets:
             return octets
         if self._held:

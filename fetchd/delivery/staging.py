@@ -1,46 +1,55 @@
 """Staging: where a message is written, in a directory of ours that no mail reader looks into (DESIGN §4).
 
-``NAME.part`` is being written; ``NAME`` is complete, flushed, and either committed in the store or unknown to it.
+``NAME,S=OCTETS`` is complete if it has as many octets as it says; it is flushed with its batch, and then committed in
+the store. ``NAME.part`` is a long message that is coming in. What is shorter than it says is what a crash left of one.
 Several accounts may stage into one directory at a time: a name says whose it is, and nobody touches another's.
 """
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from hashlib import blake2b
 from io import FileIO
 from pathlib import Path
 from typing import Final
 
-from fetchd.delivery.directory import Directory, create_directories
+from fetchd.delivery import kernel
+from fetchd.delivery.directory import Directory, create_directories, write_all
 from fetchd.delivery.faults import delivery_error, translated
+from fetchd.delivery.flushing import GroupFlush
 from fetchd.delivery.newlines import LineEnds
 from fetchd.errors import DeliveryError, Retry
 from fetchd.model import Staged
-from fetchd.names import account_digest, parse_name
+from fetchd.names import account_digest, parse_name, stated_size
 
 PART: Final = ".part"
 DIGEST_OCTETS: Final = 16
-"""BLAKE2b-128: see ``model.Staged.digest``."""
+"""BLAKE2b-128: see ``model.Placement.digest``."""
 CHUNK: Final = 262_144
 """Octets that are written, or read, at once."""
 
+_WRITE_BEHIND: Final = 8 * 2**20
+"""Octets of one message after which the kernel is asked to begin writing them to disk."""
 _OTHERS_MAY_ENTER: Final = 0o077
 
 
 class PartFile:
-    """A message being written: ``ports.StagedFile``."""
+    """A message being written: ``ports.StagedFile``.
 
-    __slots__ = ("_buffer", "_digest", "_directory", "_file", "_line_ends", "_name", "_size")
+    A short one is held back until it is whole, and gets its final name at once: so it is never renamed in staging.
+    """
+
+    __slots__ = ("_directory", "_file", "_held", "_held_octets", "_is_open", "_line_ends", "_name", "_size", "_started")
 
     def __init__(self, directory: Directory, name: str) -> None:
         self._directory = directory
         self._name = name
         self._line_ends = LineEnds()
-        self._buffer = bytearray()
-        self._digest = blake2b(digest_size=DIGEST_OCTETS)
+        self._held: list[bytes] = []
+        self._held_octets = 0
         self._size = 0
-        self._file: FileIO | None = directory.create(name + PART)
+        self._started = 0
+        self._file: FileIO | None = None
+        self._is_open = True
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Appends octets from the wire.
@@ -49,39 +58,35 @@ class PartFile:
             DeliveryError: they cannot be written; the file is gone.
         """
         octets = self._line_ends.convert(data)
-        try:
-            if len(self._buffer) + len(octets) < CHUNK:
-                self._buffer += octets
-            else:
-                self._put(self._buffer)
-                self._buffer = bytearray()
-                self._put(octets)
-        except OSError as error:
-            self.abandon()
-            raise self._failed("cannot write to", error) from error
+        self._held.append(octets)
+        self._held_octets += len(octets)
+        if self._held_octets >= CHUNK:
+            self._spill()
 
     def finish(self) -> Staged:
-        """Flushes the file, and only then gives it the name that says it is complete.
+        """Ends the file under the name that says how long it is; :meth:`Staging.flush` puts it on disk.
 
         Raises:
-            DeliveryError: the message is not on disk, and the file is gone; a failed fsync is not tried again.
+            DeliveryError: it cannot be written whole; the file is gone.
         """
-        file = self._open_file()
-        try:
-            self._buffer += self._line_ends.end()
-            self._put(self._buffer)
-            _flush_file(file)
-            self._file = None
-            file.close()
-            self._rename()
-        except OSError as error:
-            self._file = file
-            self.abandon()
-            raise self._failed("cannot complete", error) from error
-        return Staged(self._name, self._size, self._digest.digest())
+        if not self._is_open:
+            raise ValueError(f"{self._name} is finished or abandoned")
+        if end := self._line_ends.end():
+            self._held.append(end)
+            self._held_octets += len(end)
+        name = f"{self._name},S={self._size + self._held_octets}"
+        if self._file is None:
+            self._directory.write_new(name, self._held[0] if len(self._held) == 1 else b"".join(self._held))
+            self._size = self._held_octets
+        else:
+            self._spill()
+            self._complete(self._file, name)
+        self._is_open = False
+        return Staged(name, self._size)
 
     def abandon(self) -> None:
         """Removes the file. Never raises; what cannot be removed is swept away by the next ``prepare``."""
+        self._is_open = False
         file, self._file = self._file, None
         if file is None:
             return
@@ -90,36 +95,36 @@ class PartFile:
         with suppress(DeliveryError):
             self._directory.remove(self._name + PART)
 
-    def _put(self, octets: bytes | bytearray) -> None:
-        """Writes all of it, in as many pieces as the kernel takes."""
-        descriptor = self._open_file().fileno()
-        with memoryview(octets) as rest:
-            self._digest.update(rest)
-            self._size += len(rest)
-            done = 0
-            while done < len(rest):
-                done += os.write(descriptor, rest[done:])
-
-    def _rename(self) -> None:
-        at = self._directory.descriptor
-        os.rename(self._name + PART, self._name, src_dir_fd=at, dst_dir_fd=at)
-
-    def _open_file(self) -> FileIO:
-        if self._file is None:
+    def _spill(self) -> None:
+        """Writes what is held to the file; a long message is on its way to disk meanwhile."""
+        if not self._is_open:
             raise ValueError(f"{self._name} is finished or abandoned")
-        return self._file
+        if self._file is None:
+            self._file = self._directory.create(self._name + PART)
+        descriptor = self._file.fileno()
+        try:
+            for octets in self._held:
+                write_all(descriptor, octets)
+        except OSError as error:
+            self.abandon()
+            raise self._failed("cannot write to", error) from error
+        self._size += self._held_octets
+        self._held, self._held_octets = [], 0
+        if self._size - self._started >= _WRITE_BEHIND:
+            kernel.start_writing(descriptor, self._started, self._size - self._started)
+            self._started = self._size
+
+    def _complete(self, file: FileIO, name: str) -> None:
+        at = self._directory.descriptor
+        try:
+            file.close()
+            kernel.rename_new(self._name + PART, name, src_dir_fd=at, dst_dir_fd=at)
+        except OSError as error:
+            self.abandon()
+            raise self._failed("cannot complete", error) from error
 
     def _failed(self, doing: str, error: OSError) -> DeliveryError:
         return delivery_error(doing, self._directory.path / (self._name + PART), error)
-
-
-def _flush_file(file: FileIO) -> None:
-    """THE place where a message's octets are put on disk: one fsync a file.
-
-    Whoever flushes a batch at once instead has to rename after the flush: a complete name vouches for the octets, since
-    recovery may publish a file on the strength of its name alone (``adopt``).
-    """
-    os.fsync(file.fileno())
 
 
 class Staging:
@@ -128,7 +133,9 @@ class Staging:
     def __init__(self, path: Path, account: str) -> None:
         self.path = path
         self._account = account_digest(account)
+        self._mark = f".F{self._account}"
         self._directory: Directory | None = None
+        self._flushing: GroupFlush | None = None
 
     @property
     def directory(self) -> Directory:
@@ -154,6 +161,7 @@ class Staging:
                     retry=Retry.LATER,
                 )
         self._directory = directory = Directory.open(self.path)
+        self._flushing = GroupFlush(directory)
         self._make_private(directory)
         for name in directory.names():
             if name.endswith(PART) and self._is_ours(name.removesuffix(PART)):
@@ -167,45 +175,52 @@ class Staging:
 
     def stage(self, name: str) -> PartFile:
         """Opens a new file; ``name`` is one that ``names.message_name`` made for this account."""
-        if not self._is_ours(name) or "/" in name:
+        if self._mark not in name or "/" in name:
             raise ValueError(f"not a name of this account: {name!r}")
         if name.endswith(PART):
             raise DeliveryError(f"this host's name ends in {PART}, which marks half-written files: give it another one")
-        if self.directory.holds(name):
-            raise DeliveryError(f"{self.path / name} exists already: names are never used twice")
         return PartFile(self.directory, name)
 
-    def flush(self, batch: Sequence[Staged]) -> None:
-        """Returns when the names of these finished files are on disk; their octets are since they were finished.
+    def flush(self, batch: Sequence[Staged]) -> bool:
+        """Returns when these finished files, and their names, are on disk; and whether all of the file system is.
 
-        A failed fsync is not tried again: the batch is removed, to be fetched again later.
+        A failed flush is not tried again: the batch is removed, to be fetched again later.
         """
         if not batch:
-            return
+            return False
+        names = [staged.name for staged in batch]
+        if self._flushing is None:
+            raise ValueError("prepare() comes first")
         try:
-            self.directory.sync()
+            return self._flushing.flush(names)
         except DeliveryError:
-            for staged in batch:
+            for name in names:
                 with suppress(DeliveryError):
-                    self.directory.remove(staged.name)
+                    self.directory.remove(name)
             raise
 
     def leftovers(self) -> list[str]:
-        """Returns the names of this account's complete files, oldest first."""
-        names = (name for name in self.directory.names() if not name.endswith(PART) and self._is_ours(name))
-        return sorted(names)
+        """Returns the names of this account's complete files, oldest first; removes what a power cut made shorter.
+
+        Called when all that is committed was published: what is there now was perhaps never flushed.
+        """
+        whole = []
+        for name in self.directory.names():
+            if name.endswith(PART) or not self._is_ours(name):
+                continue
+            if self._is_whole(name):
+                whole.append(name)
+            else:
+                self.directory.remove(name)
+        return sorted(whole)
 
     def adopt(self, name: str) -> Staged:
-        """Returns size and digest of a complete file of an earlier run, and makes sure that it is on disk."""
-        digest = blake2b(digest_size=DIGEST_OCTETS)
-        size = 0
+        """Returns a complete file of an earlier run, and makes sure that it is on disk."""
         with self.directory.read(name) as file, translated("cannot read", self.path / name):
-            while chunk := file.read(CHUNK):
-                digest.update(chunk)
-                size += len(chunk)
+            size = os.fstat(file.fileno()).st_size
             os.fsync(file.fileno())
         self.directory.sync()
-        return Staged(name, size, digest.digest())
+        return Staged(name, size)
 
     def chunks(self, name: str) -> Iterator[bytes]:
         """Yields a complete file's octets."""
@@ -229,6 +244,10 @@ class Staging:
         for name in names:
             self.directory.remove(name)
         self.directory.sync()
+
+    def _is_whole(self, name: str) -> bool:
+        with self.directory.read(name) as file:
+            return os.fstat(file.fileno()).st_size == stated_size(name)
 
     def _is_ours(self, name: str) -> bool:
         parsed = parse_name(name)

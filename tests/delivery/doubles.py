@@ -75,16 +75,13 @@ class FileJournal(MemoryJournal):
             for one in kept["placements"]:
                 digest, names = bytes.fromhex(one["digest"]), tuple(one["names"])
                 self.kept.append(Placement(**(one | {"digest": digest, "names": names})))
-            for uid, name, size, digest in kept["outbox"]:
-                self.outbox.append(Committed(UniqueId(uid.encode()), Staged(name, size, bytes.fromhex(digest))))
+            for uid, name, size in kept["outbox"]:
+                self.outbox.append(Committed(UniqueId(uid.encode()), Staged(name, size)))
 
     def save(self) -> None:
         self._before_save()
         placements = [asdict(placement) | {"digest": placement.digest.hex()} for placement in self.kept]
-        outbox = [
-            ((one.uid or b"").decode(), one.staged.name, one.staged.size, one.staged.digest.hex())
-            for one in self.outbox
-        ]
+        outbox = [((one.uid or b"").decode(), one.staged.name, one.staged.size) for one in self.outbox]
         new = self._path.with_suffix(".new")
         with new.open("w") as file:
             json.dump({"seen": self.seen, "placements": placements, "outbox": outbox}, file)
@@ -141,7 +138,7 @@ def stage(delivery: Delivery, *bodies: bytes, account: str = "alice") -> list[Co
         file = delivery.stage(new_name(account, uid))
         file.write(body)
         batch.append(Committed(uid, file.finish()))
-    delivery.flush([committed.staged for committed in batch])
+    delivery.flush_batch([committed.staged for committed in batch])
     return batch
 
 

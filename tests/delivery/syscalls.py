@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from fetchd.delivery import kernel
+
 CALLS = ("open", "write", "fsync", "rename", "unlink", "link", "ftruncate", "mkdir", "fchmod")
 Before = Callable[[str, tuple[Any, ...], dict[str, Any]], None]
 
@@ -28,6 +30,18 @@ def watch(patch: pytest.MonkeyPatch, before: Before) -> None:
 
     for name in CALLS:
         wrap(name)
+    rename_new, flush_file_system = kernel.rename_new, kernel.flush_file_system
+
+    def rename(*args: Any, **kwargs: Any) -> None:
+        before("rename", args, kwargs)
+        rename_new(*args, **kwargs)
+
+    def syncfs(descriptor: int) -> None:
+        before("syncfs", (descriptor,), {})
+        flush_file_system(descriptor)
+
+    patch.setattr(kernel, "rename_new", rename)
+    patch.setattr(kernel, "flush_file_system", syncfs)
 
 
 class Recorder:

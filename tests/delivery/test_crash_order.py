@@ -6,25 +6,28 @@ A kill shows only what the kernel was told; what a power cut leaves is decided b
 
 import errno
 import os
+import re
 
 import pytest
 
-from fetchd.delivery import directory
+from fetchd.delivery import directory, flushing, kernel
+from fetchd.delivery.staging import CHUNK
 from fetchd.errors import DeliveryError
 from fetchd.model import Committed, Placement
 from fetchd.ports import Delivery
 from tests.delivery.doubles import Bench, MemoryJournal, new_name
 from tests.delivery.syscalls import Recorder, watch
 
+LONG = b"Subject: x\n\n" + b"x" * CHUNK
+BODY = b"Subject: x\r\n\r\nbody\r\n"
+STAGED = f",S={len(BODY) - 3}"
 STAGING = [
-    "open STAGE/NAME1.part",
-    "write STAGE/NAME1.part",
-    "fsync STAGE/NAME1.part",
-    "rename STAGE/NAME1.part → STAGE/NAME1",
-    "open STAGE/NAME2.part",
-    "write STAGE/NAME2.part",
-    "fsync STAGE/NAME2.part",
-    "rename STAGE/NAME2.part → STAGE/NAME2",
+    "open STAGE/NAME1",
+    "write STAGE/NAME1",
+    "open STAGE/NAME2",
+    "write STAGE/NAME2",
+    "fsync STAGE/NAME1",
+    "fsync STAGE/NAME2",
     "fsync STAGE",
     "commit",
 ]
@@ -79,23 +82,25 @@ class RecordedJournal(MemoryJournal):
 
 def recorder_for(bench: Bench, names: list[str]) -> Recorder:
     stage = os.path.relpath(bench.staging, bench.root)
-    short = {name: f"NAME{number}" for number, name in enumerate(names, 1)}
+    short = {STAGED: ""} | {name: f"NAME{number}" for number, name in enumerate(names, 1)}
     return Recorder(bench.root, {stage: "STAGE"} | short | {"Maildir/": ""})
 
 
-def stage_and_commit(delivery: Delivery, journal: MemoryJournal, names: list[str]) -> list[Committed]:
+def stage_and_commit(
+    delivery: Delivery, journal: MemoryJournal, names: list[str], body: bytes = BODY
+) -> list[Committed]:
     batch = []
     for name in names:
         file = delivery.stage(name)
-        file.write(b"Subject: x\r\n\r\nbody\r\n")
+        file.write(body)
         batch.append(Committed(None, file.finish()))
-    delivery.flush([committed.staged for committed in batch])
+    delivery.flush_batch([committed.staged for committed in batch])
     journal.commit(batch)
     return batch
 
 
 def test_the_order_of_a_batch(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """File before its name, names before the commit, commit before publishing, publishing before the settling."""
+    """Files and names before the commit, commit before publishing, publishing before the settling."""
     names = [new_name(uid=b"1"), new_name(uid=b"2")]
     recorder = recorder_for(bench, names)
     journal = RecordedJournal(recorder)
@@ -104,8 +109,95 @@ def test_the_order_of_a_batch(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> 
         watch(patch, recorder)
         batch = stage_and_commit(delivery, journal, names)
         delivery.publish(batch, journal)
-        journal.settle(names)
+        delivery.seal()
+        journal.settle([committed.staged.name for committed in batch])
     assert recorder.calls == STAGING + (MAILDIR if bench.kind == "maildir" else MBOX)
+
+
+def test_a_long_message_gets_its_name_when_it_is_whole(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does not fit into memory; until then its name ends in .part, and the next session sweeps it away."""
+    recorder = recorder_for(bench, [name := new_name()])
+    delivery = bench.prepared()
+    with monkeypatch.context() as patch:
+        watch(patch, recorder)
+        stage_and_commit(delivery, RecordedJournal(recorder), [name], LONG)
+    long = f"STAGE/NAME1,S={len(LONG)}"
+    assert recorder.calls == [
+        "open STAGE/NAME1.part",
+        "write STAGE/NAME1.part",
+        f"rename STAGE/NAME1.part → {long}",
+        f"fsync {long}",
+        "fsync STAGE",
+        "commit",
+    ]
+
+
+def test_many_files_are_flushed_by_one_call(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before the commit; it flushes names too. Where the file system's syncfs is not to be trusted, one by one."""
+    for trusted, flushes in ((True, ["syncfs STAGE"]), (False, ["fsync STAGE/NAME"] * 9 + ["fsync STAGE"])):
+        names = [new_name(uid=b"%d" % number) for number in range(9)]
+        recorder = recorder_for(bench, names)
+        delivery = bench.prepared()
+        with monkeypatch.context() as patch:
+            watch(patch, recorder)
+            patch.setattr(kernel, "can_flush_file_system", lambda _, trusted=trusted: trusted)
+            batch = stage_and_commit(delivery, RecordedJournal(recorder), names)
+        delivery.discard([committed.staged.name for committed in batch])
+        assert [re.sub(r"\d$", "", call) for call in recorder.calls[18:]] == [*flushes, "commit"]
+
+
+def test_a_batch_is_sealed_by_the_flush_of_the_next(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One flush of everything covers the renames of the batch before; where it is not to be had, seal() does."""
+    monkeypatch.setattr(kernel, "can_flush_file_system", lambda _: True)
+    delivery, journal = bench.prepared(), MemoryJournal()
+    flushes = []
+    for turn in range(2):
+        names = [new_name(uid=b"%d %d" % (turn, number)) for number in range(9)]
+        batch = []
+        for name in names:
+            file = delivery.stage(name)
+            file.write(BODY)
+            batch.append(Committed(None, file.finish()))
+        flushes.append(delivery.flush_batch([committed.staged for committed in batch]))
+        journal.commit(batch)
+        delivery.publish(batch, journal)
+    recorder = recorder_for(bench, [])
+    with monkeypatch.context() as patch:
+        watch(patch, recorder)
+        delivery.seal()
+        delivery.seal()
+    assert flushes == [True, True]
+    assert recorder.calls == {"maildir": ["fsync new", "fsync STAGE"], "mbox": []}[bench.kind]
+    assert len(bench.messages()) == 18
+
+
+def test_a_slow_flush_of_everything_is_not_made_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It carries the data of others: the rest of the session goes file by file."""
+    delivery = bench.prepared()
+    monkeypatch.setattr(kernel, "can_flush_file_system", lambda _: True)
+    seconds = iter([0.0, 2.5])
+    monkeypatch.setattr(flushing, "monotonic", lambda: next(seconds))
+    recorders = []
+    for turn in range(2):
+        names = [new_name(uid=b"%d %d" % (turn, number)) for number in range(9)]
+        recorders.append(recorder_for(bench, names))
+        with monkeypatch.context() as patch:
+            watch(patch, recorders[-1])
+            stage_and_commit(delivery, MemoryJournal(), names)
+    assert [sum("syncfs" in call for call in recorder.calls) for recorder in recorders] == [1, 0]
+
+
+def test_a_failed_flush_of_everything_gives_the_batch_up(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It names no file (FAULTS G 97), and is not tried again."""
+    delivery = bench.prepared()
+    monkeypatch.setattr(kernel, "can_flush_file_system", lambda _: True)
+    failing = Failing("syncfs", errno.EIO)
+    with monkeypatch.context() as patch:
+        watch(patch, failing)
+        with pytest.raises(DeliveryError, match=r"cannot flush the file system of .*: the disk reports an error"):
+            stage_and_commit(delivery, MemoryJournal(), [new_name(uid=b"%d" % number) for number in range(9)])
+    assert bench.staged() == []
+    assert failing.calls.count("syncfs") == 1
 
 
 def test_recovery_flushes_also_what_it_finds_done(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -159,7 +251,7 @@ def test_adopting_a_file_makes_sure_that_it_is_on_disk(bench: Bench, monkeypatch
     delivery = bench.prepared()
     with monkeypatch.context() as patch:
         watch(patch, recorder)
-        delivery.adopt(names[0])
+        delivery.adopt(names[0] + STAGED)
     assert recorder.calls == ["fsync STAGE/NAME1", "fsync STAGE"]
 
 
@@ -171,7 +263,7 @@ def test_discarding_is_durable(bench: Bench, monkeypatch: pytest.MonkeyPatch) ->
     delivery = bench.prepared()
     with monkeypatch.context() as patch:
         watch(patch, recorder)
-        delivery.discard(names)
+        delivery.discard([names[0] + STAGED])
     assert recorder.calls == ["unlink STAGE/NAME1", "fsync STAGE"]
 
 
@@ -208,7 +300,7 @@ def test_a_message_that_cannot_be_staged_leaves_no_file(
     with monkeypatch.context() as patch:
         watch(patch, failing)
         with pytest.raises(DeliveryError) as caught:
-            stage_and_commit(delivery, MemoryJournal(), [new_name()])
+            stage_and_commit(delivery, MemoryJournal(), [new_name()], LONG if call == "rename" else BODY)
     assert bench.staged() == []
     assert isinstance(caught.value.__cause__, OSError)
     assert failing.calls.count("fsync") <= 1
@@ -226,7 +318,7 @@ def test_a_failed_close_is_a_failed_message(bench: Bench, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(directory, "FileIO", Closing)
     with pytest.raises(DeliveryError, match=r"cannot complete .*quota of uid"):
-        stage_and_commit(bench.prepared(), MemoryJournal(), [new_name()])
+        stage_and_commit(bench.prepared(), MemoryJournal(), [new_name()], LONG)
     assert bench.staged() == []
 
 
@@ -239,7 +331,7 @@ def test_a_batch_whose_names_are_not_on_disk_is_undone(bench: Bench, monkeypatch
         watch(patch, failing)
         with pytest.raises(DeliveryError, match=r"cannot flush .*: the disk reports an error"):
             stage_and_commit(delivery, MemoryJournal(), [new_name(uid=b"1"), new_name(uid=b"2")])
-    assert bench.staged() == [other]
+    assert bench.staged() == [other + STAGED]
     assert failing.calls.count("fsync") == 3
 
 

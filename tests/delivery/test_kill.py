@@ -41,9 +41,10 @@ def session(bench: Bench, before: Callable[[], object] = lambda: None, *, batch_
             file = delivery.stage(new_name(uid=uid.encode()))
             file.write(BODIES[uid].replace(b"\n", b"\r\n"))
             batch.append(Committed(UniqueId(uid.encode()), file.finish()))
-        delivery.flush([committed.staged for committed in batch])
+        delivery.flush_batch([committed.staged for committed in batch])
         journal.commit(batch)
         delivery.publish(batch, journal)
+        delivery.seal()
         journal.settle([committed.staged.name for committed in batch])
 
 

@@ -1,6 +1,8 @@
 """A Maildir's directories: FAULTS G 99, 100."""
 
 import os
+import re
+import shlex
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -8,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fetchd.delivery.maildir import Maildir
+from fetchd.delivery import maildir
+from fetchd.delivery.maildir import STAGE, Maildir
 from fetchd.errors import DeliveryError, Retry
 from tests.delivery.doubles import Bench, MemoryJournal, deliver
 
@@ -73,19 +76,81 @@ def test_a_maildir_with_a_directory_missing_is_made_good(bench: Bench, there: st
     assert sorted(path.name for path in bench.path.iterdir()) == ["cur", "new", "tmp"]
 
 
-@pytest.mark.parametrize("missing", ["new", "cur", "tmp"])
-def test_where_mail_waits_nothing_is_created_anew(bench: Bench, missing: str) -> None:
-    for name in {"new", "cur", "tmp"} - {missing}:
-        (bench.path / name).mkdir(parents=True)
-    with pytest.raises(DeliveryError, match=rf"has no {missing}/, and mail waits in it"):
-        bench.open().prepare(create=False)
+WAITING = [(True, "mail waits in it to be published"), (False, "mail was delivered into it before")]
+
+
+@pytest.mark.parametrize(("waiting", "why"), WAITING)
+@pytest.mark.parametrize("missing", ["new", "cur", "tmp", f"tmp/{STAGE}"])
+def test_in_a_known_maildir_nothing_is_created_anew(bench: Bench, missing: str, waiting: bool, why: str) -> None:
+    """FAULTS G 99. Without our staging directory it is another Maildir, such as an IMAP server makes at a login."""
+    bench.prepared()
+    (bench.path / missing).rename(bench.root / "away")
+    with pytest.raises(
+        DeliveryError, match=rf"has no {missing}/, and {why}: mount its file system or put it"
+    ) as caught:
+        bench.open().prepare(create=False, waiting=waiting)
+    assert caught.value.retry is Retry.LATER
     assert not (bench.path / missing).exists()
+    (bench.root / "away").rename(bench.path / missing)
+    bench.open().prepare(create=False, waiting=waiting)
 
 
-def test_where_mail_waits_a_missing_maildir_is_an_error(bench: Bench) -> None:
-    with pytest.raises(DeliveryError, match=r"is missing, and mail waits in it to be published: mount"):
-        bench.open().prepare(create=False)
+@pytest.mark.parametrize(("waiting", "why"), WAITING)
+@pytest.mark.parametrize("below", [False, True])
+def test_a_known_maildir_that_is_missing_is_an_error(bench: Bench, waiting: bool, why: str, below: bool) -> None:
+    """FAULTS G 99; also below a parent that is missing, whatever ``create_parents`` says."""
+    path = bench.root / "mnt/alice/Maildir" if below else bench.path
+    with pytest.raises(DeliveryError, match=rf"Maildir {path} is missing, and {why}: mount"):
+        Maildir(path, "alice", create_parents=True).prepare(create=False, waiting=waiting)
     assert list(bench.root.iterdir()) == []
+
+
+def test_a_known_maildir_whose_mount_point_is_empty_is_an_error(bench: Bench) -> None:
+    """FAULTS G 99: even a mounted one, and one that may be made a Maildir, as long as it was none before."""
+    bench.path.mkdir()
+    with pytest.raises(DeliveryError, match=r"has no new/, and mail was delivered into it before: mount"):
+        Maildir(bench.path, "alice", create_parents=True).prepare(create=False, waiting=False)
+    assert list(bench.path.iterdir()) == []
+
+
+def test_a_link_to_a_known_maildir_that_is_not_mounted_is_an_error(bench: Bench) -> None:
+    bench.path.symlink_to(bench.root / "mnt")
+    with pytest.raises(DeliveryError, match=r"Maildir is missing, and mail was delivered into it before"):
+        bench.open().prepare(create=False, waiting=False)
+
+
+def test_a_maildir_that_vanishes_meanwhile_is_an_error_of_its_own(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FAULTS G 99: the standard library's error is no OSError."""
+    aside = bench.root / "aside"
+    monkeypatch.setattr(maildir, "require_one_file_system", lambda *_: bench.path.rename(aside))
+    with pytest.raises(DeliveryError, match="Maildir vanished while fetchd looked at it"):
+        bench.prepared()
+
+
+def test_the_command_in_the_error_begins_anew(bench: Bench, journal: MemoryJournal) -> None:
+    """How a human says that it is meant: by making the directories, our own among them."""
+    with pytest.raises(DeliveryError) as caught:
+        bench.open().prepare(create=False, waiting=False)
+    command = re.findall(r"`(mkdir .*)`", str(caught.value))[0]
+    subprocess.run(shlex.split(command), check=True)
+    delivery = bench.open()
+    delivery.prepare(create=False, waiting=False)
+    deliver(delivery, journal, b"x\n")
+    assert bench.messages() == [b"x\n"]
+
+
+@pytest.mark.parametrize("name", ["new", "cur", "tmp"])
+def test_directories_that_everybody_may_write_to_are_refused(bench: Bench, name: str) -> None:
+    """FAULTS G 100: everybody could plant, rename and remove mail there."""
+    bench.prepared()
+    (bench.path / name).chmod(0o777)
+    with pytest.raises(DeliveryError, match=rf"everybody may write to {bench.path}/{name}: `chmod o-w") as caught:
+        bench.prepared()
+    assert caught.value.retry is Retry.LATER
+    (bench.path / name).chmod(0o770)
+    bench.prepared()
 
 
 def test_a_directory_that_is_no_maildir_is_refused(bench: Bench) -> None:

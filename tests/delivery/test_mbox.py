@@ -1,13 +1,15 @@
 """The mbox's own rules; what recovery makes of a half-done append is in ``test_settlement.py``."""
 
 import mailbox
+import os
 from pathlib import Path
 
 import pytest
 
+from fetchd.delivery.locking import locked
 from fetchd.delivery.mbox import Mbox
 from fetchd.errors import DeliveryError, Retry
-from tests.delivery.doubles import Bench, MemoryJournal, deliver, stage
+from tests.delivery.doubles import Bench, MemoryJournal, Waiting, deliver, stage
 
 LINE = b"From MAILER-DAEMON Mon Nov 23 19:26:26 2026\n"
 THEIRS = b"From bob@example.org Tue Nov 24 06:01:00 2026\nSubject: theirs\n\nbody\n\n"
@@ -18,6 +20,21 @@ WRITTEN = LINE + b"Subject: one\n\n>From me\n\n" + LINE + TWO + b"\n"
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     return Bench("mbox", tmp_path)
+
+
+@pytest.mark.parametrize("waiting", [True, False])
+def test_a_directory_that_was_delivered_into_is_not_created_anew(bench: Bench, waiting: bool) -> None:
+    """FAULTS G 99: not even with ``create_parents``; the file may be, for readers remove an empty one."""
+    spool = bench.root / "spool"
+    delivery = Mbox(spool / "mbox", "alice", staging=bench.staging, create_parents=True)
+    delivery.prepare()
+    spool.rename(bench.root / "away")
+    with pytest.raises(DeliveryError, match=rf"{spool} is not there, and mail was delivered into it before") as caught:
+        delivery.prepare(create=False, waiting=waiting)
+    assert caught.value.retry is Retry.LATER
+    assert not spool.exists()
+    (bench.root / "away").rename(spool)
+    delivery.prepare(create=False, waiting=waiting)
 
 
 # ── what is written ──────────────────────────────────────────────────────────────────────────────────────────────
@@ -123,3 +140,19 @@ def test_a_dot_lock_that_stays_is_an_error_and_the_batch_waits(bench: Bench, jou
     lock.unlink()
     delivery.publish(batch, journal)
     assert bench.messages() == [ONE]
+
+
+def test_a_dot_lock_that_a_power_cut_brought_back_goes_with_the_next_poll(bench: Bench) -> None:
+    """Though that poll delivers nothing: mail readers wait for it. One that is held is not waited for, and stays."""
+    bench.path.touch()
+    mark, lock = (bench.path.with_name(f"mbox.lock{end}") for end in (".fetchd", ""))
+    delivery = Mbox(bench.path, "alice", staging=bench.staging, sleep=pytest.fail)
+    with locked(bench.path, Waiting().patience()):
+        delivery.prepare()
+        assert mark.exists()
+        assert lock.exists()
+    mark.write_text("1\n")
+    os.link(mark, lock)
+    delivery.prepare()
+    assert not mark.exists()
+    assert not lock.exists()
