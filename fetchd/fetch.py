@@ -16,13 +16,15 @@ from typing import Final
 from fetchd import events
 from fetchd.errors import AccountError, NetworkError, POP3Error, ProtocolError, StoreError, printable
 from fetchd.intake import Intake, Tally
-from fetchd.model import Account, Fate, MessageRef, Plan, PollResult, SkipReason
-from fetchd.plan import make_plan
+from fetchd.model import Account, Deletion, Fate, MessageRef, Plan, PollResult, SkipReason, UniqueId
+from fetchd.plan import all_known, make_plan, nothing_to_do
 from fetchd.ports import Delivery, Maildrop, StopSignal, World
 from fetchd.recovery import Listing, meet, publish_committed, settle_unknown
 
 _SHOWN: Final = 40
 """The most capabilities that are told of, and the most letters of each: no server fills a log."""
+_LARGEST: Final = 2**63 - 1
+"""Octets: a size beyond is no size, and more than a store can hold (FAULTS 29)."""
 _SECONDS: Final = re.compile(r"([0-9]{1,6})(?: USER)?", re.ASCII)
 
 
@@ -55,8 +57,8 @@ def _poll(account: Account, stop: StopSignal, *, world: World, tally: Tally) -> 
     unknown = publish_committed(account, delivery, world=world, tally=tally)
     password = world.secrets.reveal(account.password)
     with world.connect(account, password) as maildrop:
-        _say_logged_in(account, maildrop, world=world)
         listing = read_listing(maildrop, remembers=lambda: bool(world.store.seen(account.name)))
+        _say_logged_in(account, maildrop, world=world)  # what it can do, it says on the same trip
         tally.maildrop_messages, tally.maildrop_octets = listing.messages, listing.octets
         tally.login_delay = _login_delay(maildrop)
         intake = Intake(account, stop, world=world, delivery=delivery, tally=tally)
@@ -76,43 +78,53 @@ def _poll(account: Account, stop: StopSignal, *, world: World, tally: Tally) -> 
 def read_listing(maildrop: Maildrop, *, remembers: Callable[[], bool]) -> Listing:
     """Lists the maildrop. ``remembers`` tells whether the store has unique-ids of this account; asked where it matters.
 
-    UIDL decides which messages there are: one that arrived between two commands waits for the next poll. Where the
-    server has no UIDL, LIST does.
-
     Raises:
         POP3Error: the server refuses to list; or refuses a UIDL that it says it has, or that it had before.
     """
     found = maildrop.survey()
-    if found.uids is not None:
-        refs = tuple(MessageRef(number, found.uids[number], found.sizes.get(number)) for number in sorted(found.uids))
-        return Listing(refs, found.messages, found.octets, has_unique_ids=True)
     refusal = found.no_uidl
-    if refusal is not None and (refusal.reply.code or "UIDL" in maildrop.capabilities() or remembers()):
+    if (
+        found.uids is None
+        and refusal is not None
+        and (refusal.reply.code or "UIDL" in maildrop.capabilities() or remembers())
+    ):
         raise refusal
-    refs = tuple(MessageRef(number, None, found.sizes[number]) for number in sorted(found.sizes))
-    return Listing(refs, found.messages, found.octets, has_unique_ids=False)
+    return Listing(found)
 
 
 def _plan(account: Account, listing: Listing, *, world: World, delivery: Delivery) -> Plan:
     """Makes the plan, and records what it says about unique-ids before anything is fetched."""
     store, name = world.store, account.name
-    known = store.knows(name)
-    if not known:
-        meet(account, listing, world=world, delivery=delivery)
+    known = meet(account, listing, world=world, delivery=delivery)
+    digest = listing.digest()
+    if known and listing.is_complete and nothing_to_do(store.all_known(name), digest, account.policy, now=world.now()):
+        store.listed(name, vanished=(), returned=(), now=world.now())
+        return Plan()
+    seen = store.seen(name)
     plan = make_plan(
         listing.refs,
-        store.seen(name),
+        seen,
         policy=account.policy,
         known=known,
         now=world.now(),
         troubled=store.troubled(name),
+        deletions=store.deletions(name),
+        complete=listing.is_complete,
     )
     if plan.mark:
         # The store takes the count of a unique-id for the whole of it: every listed occurrence, known ones too.
         marked = {ref.uid for ref in plan.mark}
         uids = [ref.uid for ref in listing.refs if ref.uid is not None and ref.uid in marked]
         store.mark(name, uids, fate=Fate.SKIPPED, now=world.now())
-    store.listed(name, vanished=plan.vanished, returned=plan.returned, now=world.now())
+    store.listed(
+        name,
+        vanished=plan.vanished,
+        returned=plan.returned,
+        now=world.now(),
+        forgotten=plan.forgotten,
+        settled=plan.settled,
+        known=all_known(digest, listing.count, seen, plan) if listing.has_unique_ids and listing.is_complete else None,
+    )
     return plan
 
 
@@ -147,7 +159,18 @@ def _mark_for_deletion(
 
 
 def _quit(account: Account, maildrop: Maildrop, marked: Sequence[MessageRef], *, world: World, tally: Tally) -> None:
-    """QUIT commits the deletions (RFC 1939 §6). Where its answer is lost, the next UIDL settles what became of them."""
+    """QUIT commits the deletions (RFC 1939 §6). Whatever its answer, the next UIDL settles what became of them.
+
+    Where there are none, nobody waits for the answer, unless the next session is to begin at once: by then the server
+    has let go of the maildrop.
+
+    What was asked for is recorded first: an answer that is lost, or a kill, must not make a unique-id that the server
+    gives to another message afterwards look like the one that was delivered.
+    """
+    if not (marked or tally.more):
+        maildrop.leave()
+        return
+    world.store.deleting(account.name, _asked_for(marked))
     try:
         maildrop.quit()
     except (NetworkError, ProtocolError, POP3Error) as error:
@@ -157,8 +180,16 @@ def _quit(account: Account, maildrop: Maildrop, marked: Sequence[MessageRef], *,
     if marked:
         tally.deleted = len(marked)
         world.emit(events.MessagesDeleted(account.name, len(marked)))
-        gone = [ref.uid for ref in marked if ref.uid is not None]
-        world.store.listed(account.name, vanished=gone, returned=(), now=world.now())
+
+
+def _asked_for(marked: Sequence[MessageRef]) -> dict[UniqueId, Deletion]:
+    """Counts by unique-id; the size is told only where all copies have one, as identical copies have (RFC 1939 §7)."""
+    sizes: dict[UniqueId, list[int | None]] = {}
+    for ref in marked:
+        if ref.uid is not None:
+            credible = ref.size is not None and ref.size <= _LARGEST
+            sizes.setdefault(ref.uid, []).append(ref.size if credible else None)
+    return {uid: Deletion(len(found), found[0] if len({*found}) == 1 else None) for uid, found in sizes.items()}
 
 
 def _say_logged_in(account: Account, maildrop: Maildrop, *, world: World) -> None:
@@ -181,6 +212,9 @@ def _say_planned(account: Account, listing: Listing, plan: Plan, *, world: World
         tally.skipped[skip.reason] += 1
         if skip.reason is SkipReason.TOO_LARGE:
             world.emit(events.TooLarge(account.name, skip.ref.uid, skip.reason, skip.ref.size))
+    withheld = tally.skipped[SkipReason.UNPROVEN]
+    if withheld:
+        world.emit(events.DeletionWithheld(account.name, None, SkipReason.UNPROVEN, count=withheld))
     world.emit(
         events.Planned(
             account.name,

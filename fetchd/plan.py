@@ -3,19 +3,49 @@
 Pure and total: the same arguments give the same plan. The key is the unique-id, never the message number, and
 unique-ids are counted: RFC 1939 §7 lets a server give identical copies the same unique-id, so of *n* listed
 occurrences the first ``Seen.copies`` are known and the rest are new.
+
+A unique-id may name another message once the one that had it is gone (RFC 1939 §7). So what a unique-id says of a
+message holds while it is listed without a gap:
+
+=============================================  ================================================================
+DELE was asked for (:class:`Deletion`), and…   then
+=============================================  ================================================================
+a complete listing does not show it            forgotten: what comes under it later is another message, a new one
+it is still there, the size is the same        the server did not delete it: DELE again
+it is still there, the size is another         forgotten, and new: it is another message
+=============================================  ================================================================
+
+One that vanished without us and comes back is most often the same message (a window of the server's, a restored
+backup): known, so not fetched. But that is no proof, so it is never DELEd: ``Fate.UNPROVEN``.
 """
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
 from fetchd.errors import PolicyError, UniqueIdsChangedError
-from fetchd.model import Fate, FirstPoll, MessageRef, Plan, Policy, Seen, Skip, SkipReason, UniqueId, UniqueIdsChanged
+from fetchd.model import (
+    AllKnown,
+    Deletion,
+    Fate,
+    FirstPoll,
+    MessageRef,
+    Plan,
+    Policy,
+    Seen,
+    Skip,
+    SkipReason,
+    UniqueId,
+    UniqueIdsChanged,
+)
 
 GUARD_MINIMUM: Final = 5
 """Fewer messages than this, listed or remembered, never raise the alarm that all unique-ids changed."""
+
+WORTH_REMEMBERING: Final = 1_000
+"""Fewer messages than this are compared with all that is remembered, rather than to write down that all are known."""
 
 WITHOUT_UNIQUE_IDS: Final = 64
 """The most messages of one session where the server has no UIDL: they are delivered together, right before QUIT."""
@@ -29,6 +59,8 @@ def make_plan(
     known: bool,
     now: int,
     troubled: Mapping[UniqueId, int] = MappingProxyType({}),
+    deletions: Mapping[UniqueId, Deletion] = MappingProxyType({}),
+    complete: bool = True,
 ) -> Plan:
     """Returns what this poll does.
 
@@ -41,6 +73,9 @@ def make_plan(
         troubled: unique-ids that broke a session while they were retrieved, and when (Unix seconds). They are tried
             only in a poll that has nothing else to do, the longest untried first, so that one poisonous message keeps
             neither the rest of a maildrop from coming nor what is delivered from being deleted.
+        deletions: what was asked for and not settled by a listing since.
+        complete: False where the server says that it has more messages than it listed: then what is not listed may be
+            there all the same.
 
     Raises:
         PolicyError: the server has no UIDL, and the policy has to remember what it saw.
@@ -49,6 +84,8 @@ def make_plan(
     if any(ref.uid is None for ref in listing):
         return _plan_without_unique_ids(listing, policy)
 
+    forgotten = _gone(listing, seen, deletions, complete=complete)
+    seen = _without(seen, forgotten)
     marked_as: SkipReason | None = None
     if not known and policy.first_poll is FirstPoll.SKIP:
         marked_as = SkipReason.FIRST_POLL
@@ -58,22 +95,45 @@ def make_plan(
         if policy.unique_ids_changed is UniqueIdsChanged.SKIP:
             marked_as = SkipReason.SERVER_MIGRATED
 
-    delete: list[MessageRef] = []
-    new: list[MessageRef] = []
-    for ref, is_known in _occurrences(listing, seen):
-        if not is_known:
-            new.append(ref)
-        elif _due(seen[_uid(ref)], policy, now):
-            delete.append(ref)
-
+    sorted_out = _sort_out(listing, seen, deletions, policy, now)
+    new, unproven = sorted_out.new, tuple(Skip(ref, SkipReason.UNPROVEN) for ref in sorted_out.unproven)
     listed = {_uid(ref) for ref in listing}
-    vanished = tuple(uid for uid, entry in seen.items() if entry.listed and uid not in listed)
-    returned = tuple(uid for uid in listed if uid in seen and not seen[uid].listed)
+    common = Plan(
+        delete=tuple(sorted_out.delete),
+        vanished=tuple(uid for uid, entry in seen.items() if entry.listed and uid not in listed) if complete else (),
+        returned=tuple(uid for uid in listed if uid in seen and not seen[uid].listed),
+        forgotten=forgotten,
+        settled=tuple(uid for uid in deletions if complete or uid in listed),
+    )
     if marked_as is not None:
+        marked = {_uid(ref) for ref in new}
+        forgotten = {uid: copies for uid, copies in forgotten.items() if uid not in marked}
         skip = tuple(Skip(ref, marked_as) for ref in new)
-        return Plan(delete=tuple(delete), mark=tuple(new), skip=skip, vanished=vanished, returned=returned)
-    fetch, skip = _sound_first(new, policy, troubled, others=bool(delete))
-    return Plan(fetch=fetch, delete=tuple(delete), skip=skip, vanished=vanished, returned=returned)
+        return replace(common, mark=tuple(new), skip=skip + unproven, forgotten=forgotten)
+    fetch, skip = _sound_first(new, policy, troubled, others=bool(common.delete))
+    return replace(common, fetch=fetch, skip=skip + unproven)
+
+
+def all_known(listing: bytes, messages: int, seen: Mapping[UniqueId, Seen], plan: Plan) -> AllKnown | None:
+    """Returns what to write down of a listing, so that the next one like it needs no plan; None where it does.
+
+    Args:
+        listing: its digest, as in ``AllKnown.listing``.
+        messages: of it.
+        seen: what is remembered; all of it that is listed, where the plan is empty.
+        plan: made for it.
+    """
+    if messages < WORTH_REMEMBERING or plan != Plan():
+        return None
+    ours = (entry.first_seen for entry in seen.values() if entry.listed and entry.fate is not Fate.SKIPPED)
+    return AllKnown(listing, min(ours, default=None))
+
+
+def nothing_to_do(known: AllKnown | None, listing: bytes, policy: Policy, *, now: int) -> bool:
+    """Returns whether the plan for this listing would be empty, as the last one was that was made for it."""
+    if known is None or known.listing != listing:
+        return False
+    return policy.delete_after is None or known.oldest is None or now - known.oldest < policy.delete_after
 
 
 def unique_ids_changed(listing: Sequence[MessageRef], seen: Mapping[UniqueId, Seen]) -> bool:
@@ -114,19 +174,99 @@ def _plan_without_unique_ids(listing: Sequence[MessageRef], policy: Policy) -> P
     return Plan(fetch=fetch, skip=skip)
 
 
-def _occurrences(listing: Sequence[MessageRef], seen: Mapping[UniqueId, Seen]) -> Iterator[tuple[MessageRef, bool]]:
-    """Yields each message with whether that occurrence of its unique-id is accounted for."""
+def _gone(
+    listing: Sequence[MessageRef],
+    seen: Mapping[UniqueId, Seen],
+    deletions: Mapping[UniqueId, Deletion],
+    *,
+    complete: bool,
+) -> dict[UniqueId, int]:
+    """Returns how many copies of each unique-id are gone for good: deleted as asked, or one of several that went.
+
+    A unique-id that vanished as a whole, and not by our doing, is remembered: it may come back (FAULTS 42).
+    """
+    watched = {uid for uid, entry in seen.items() if entry.copies > 1}
+    watched.update(uid for uid in deletions if uid in seen)
+    if not watched:
+        return {}
+    there = [ref for ref in listing if ref.uid in watched]
+    still = Counter(ref.uid for ref in there if _may_be_the_same(ref, deletions))
+    shown = {ref.uid for ref in there}
+    gone = {}
+    for uid in watched if complete else watched & shown:
+        copies = seen[uid].copies
+        asked = deletions[uid].copies if uid in deletions else 0
+        left = min(still[uid], copies) if still[uid] else max(copies - asked, 0)
+        if left < copies:
+            gone[uid] = copies - left
+    return gone
+
+
+def _without(seen: Mapping[UniqueId, Seen], gone: Mapping[UniqueId, int]) -> Mapping[UniqueId, Seen]:
+    if not gone:
+        return seen
+    left = dict(seen)
+    for uid, copies in gone.items():
+        entry = left.pop(uid)
+        if entry.copies > copies:
+            left[uid] = replace(entry, copies=entry.copies - copies)
+    return left
+
+
+def _may_be_the_same(ref: MessageRef, deletions: Mapping[UniqueId, Deletion]) -> bool:
+    """Returns whether this may be the message that should have been deleted. Its size is all that can tell.
+
+    A server that has not deleted a message has no reason to announce another size than a poll ago; and if one does, a
+    message comes twice, which is better than to delete one that nobody has read.
+    """
+    asked = deletions.get(_uid(ref))
+    return asked is None or asked.size is None or ref.size is None or asked.size == ref.size
+
+
+@dataclass(frozen=True, slots=True)
+class _SortedOut:
+    """The listing, less what is known and stays: each message in one of these, in the order of message numbers."""
+
+    new: list[MessageRef]
+    delete: list[MessageRef]
+    unproven: list[MessageRef]
+
+
+def _sort_out(
+    listing: Sequence[MessageRef],
+    seen: Mapping[UniqueId, Seen],
+    deletions: Mapping[UniqueId, Deletion],
+    policy: Policy,
+    now: int,
+) -> _SortedOut:
+    result = _SortedOut([], [], [])
+    for ref, entry in _occurrences(listing, seen, deletions):
+        if entry is None:
+            result.new.append(ref)
+        elif _due(entry, policy, now):
+            proven = entry.listed and entry.fate is Fate.DELIVERED
+            (result.delete if proven else result.unproven).append(ref)
+    return result
+
+
+def _occurrences(
+    listing: Sequence[MessageRef], seen: Mapping[UniqueId, Seen], deletions: Mapping[UniqueId, Deletion]
+) -> Iterator[tuple[MessageRef, Seen | None]]:
+    """Yields each message with what is remembered of it; None where that occurrence of its unique-id is a new one."""
     counted: Counter[UniqueId] = Counter()
     for ref in listing:
         uid = _uid(ref)
         entry = seen.get(uid)
-        yield ref, entry is not None and counted[uid] < entry.copies
-        counted[uid] += 1
+        if entry is not None and (counted[uid] >= entry.copies or not _may_be_the_same(ref, deletions)):
+            entry = None
+        if entry is not None:
+            counted[uid] += 1
+        yield ref, entry
 
 
 def _due(entry: Seen, policy: Policy, now: int) -> bool:
-    """Only what we delivered ourselves is ours to delete; a clock that stepped back makes nothing due."""
-    if policy.delete_after is None or entry.fate is not Fate.DELIVERED:
+    """What was there before us is never due; a clock that stepped back makes nothing due."""
+    if policy.delete_after is None or entry.fate is Fate.SKIPPED:
         return False
     return now - entry.first_seen >= policy.delete_after
 

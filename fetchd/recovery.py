@@ -7,29 +7,73 @@ names of its messages in the target.
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import cached_property
+from hashlib import blake2b
+from typing import Final
 
 from fetchd import events
+from fetchd.errors import UniqueIdsChangedError
 from fetchd.intake import Intake, Tally
-from fetchd.model import Account, Committed, Fate, MessageRef, UniqueId, parse_target, target_text
+from fetchd.model import (
+    Account,
+    Committed,
+    Fate,
+    FirstPoll,
+    MessageRef,
+    UniqueIdsChanged,
+    parse_target,
+    target_text,
+)
 from fetchd.names import NO_UNIQUE_ID, parse_name, uid_digest
-from fetchd.ports import Delivery, World
+from fetchd.ports import Delivery, Survey, World
+
+FLOOD: Final = 20
+"""As many messages that were probably delivered before are not fetched again without somebody having said so."""
 
 
-@dataclass(frozen=True, slots=True)
 class Listing:
-    """A maildrop as the server lists it; ``octets`` is STAT's claim."""
+    """A maildrop as the server lists it.
 
-    refs: tuple[MessageRef, ...]
-    messages: int
-    octets: int
-    has_unique_ids: bool
+    UIDL decides which messages there are: one that arrived between two commands waits for the next poll. Where the
+    server has no UIDL, LIST does.
+
+    Attributes:
+        messages: how many there are, as STAT claims.
+        octets: STAT's claim, too.
+        has_unique_ids: whether the server has UIDL.
+        is_complete: whether it lists as many as it claims to have.
+    """
+
+    def __init__(self, found: Survey) -> None:
+        self._uids = found.uids
+        self._sizes = found.sizes
+        self.messages = found.messages
+        self.octets = found.octets
+        self.has_unique_ids = found.uids is not None
+        self.count = len(found.sizes if found.uids is None else found.uids)
+        self.is_complete = self.count >= found.messages
+
+    @cached_property
+    def refs(self) -> tuple[MessageRef, ...]:
+        """Each message, in the order of message numbers: 100 octets and a microsecond for each."""
+        if self._uids is None:
+            return tuple(MessageRef(number, None, self._sizes[number]) for number in sorted(self._sizes))
+        return tuple(MessageRef(number, self._uids[number], self._sizes.get(number)) for number in sorted(self._uids))
+
+    def digest(self) -> bytes:
+        """Returns what ``AllKnown.listing`` is: the same for the same unique-ids in the same order.
+
+        No unique-id holds a line feed, so that where one ends and the next begins is certain.
+        """
+        return blake2b(b"\n".join((self._uids or {}).values()), digest_size=16).digest()
 
 
 def publish_committed(account: Account, delivery: Delivery, *, world: World, tally: Tally) -> Sequence[str]:
     """Publishes what was committed and perhaps not published, and makes the target ready.
 
-    A batch that was committed for another target, before the configuration changed, goes where it was going.
+    A batch that was committed for another target, before the configuration changed, goes where it was going. A target
+    that mail was delivered into before has to be there: only a new one is created.
 
     Returns:
         The names of complete files in the target's staging that the store knows nothing of.
@@ -43,12 +87,13 @@ def publish_committed(account: Account, delivery: Delivery, *, world: World, tal
     for target, batch in waiting.items():
         there = delivery
         if target != here:
-            there = world.open_delivery(replace(account, target=parse_target(target)))
+            former = parse_target(target, owner=account.target.owner)
+            there = world.open_delivery(replace(account, target=former))
         there.prepare(create=False)
         published += there.recover(batch, store.journal(account.name))
         store.settle(account.name, [committed.staged.name for committed in batch])
     if here not in waiting:
-        delivery.prepare()
+        delivery.prepare(create=not store.delivered_into(here), waiting=False)
     if published:
         tally.delivered += published
         world.emit(events.Recovered(account.name, finished=published))
@@ -76,32 +121,93 @@ def settle_unknown(
     world.emit(events.Recovered(account.name, adopted=len(orphans), discarded=len(discarded)))
 
 
-def meet(account: Account, listing: Listing, *, world: World, delivery: Delivery) -> None:
-    """The store does not know this account: a first poll, or a lost store? The names in the target tell.
+def meet(account: Account, listing: Listing, *, world: World, delivery: Delivery) -> bool:
+    """Compares the store with the target, once it was opened: was it lost, or an older one put back?
 
-    Messages that are recognised are marked as delivered, so that a recreated container floods nobody (FACTS §3, 3).
+    What the store does not know, the names of messages in the target may tell. Messages that are recognised are
+    marked, so that a recreated container floods nobody (FACTS §3, 3). That a name is there proves no more than that a
+    message with this unique-id was delivered once: it makes nothing ours to delete.
+
+    Returns:
+        Whether the account is known, so that this is not a first poll.
+
+    Raises:
+        UniqueIdsChangedError: see :func:`_meet_again`.
     """
-    names = Counter(_digest_of(name) for name in delivery.delivered())
-    listed = [ref.uid for ref in listing.refs if ref.uid is not None]
-    recognised = _recognised(account, listed, names)
-    if recognised:
-        world.store.mark(account.name, recognised, fate=Fate.DELIVERED, now=world.now())
-    if names:
-        missing = len(listing.refs) - len(recognised)
-        world.emit(events.UnknownAccountHasMail(account.name, recognised=len(recognised), unrecognised=missing))
-    elif listing.refs and account.policy.delete_after != 0:
-        world.emit(events.FirstPollOf(account.name, messages=len(listing.refs)))
+    store, name = world.store, account.name
+    if not store.knows(name):
+        names = _names(delivery, since=-1)
+        if names:
+            _meet_again(account, listing, names, world=world)
+        elif listing.refs and account.policy.delete_after != 0:
+            world.emit(events.FirstPollOf(name, len(listing.refs), target_has_mail=delivery.has_mail()))
+        return bool(names)
+    if not store.is_listed_since_opened(name):
+        names = _names(delivery, since=store.last_commit(name))
+        if names:
+            recognised = _recognised(account, listing.refs, names)
+            store.doubt(name)
+            _mark(account, recognised, Fate.UNPROVEN, world=world)
+            world.emit(events.StoreIsOlder(name, recognised=len(recognised)))
+    return True
 
 
-def _recognised(account: Account, uids: Sequence[UniqueId], delivered: Counter[str]) -> list[UniqueId]:
-    """Returns as many occurrences of each unique-id as there are delivered copies with its digest, and no more."""
+def _meet_again(account: Account, listing: Listing, names: Counter[str], *, world: World) -> None:
+    """The store was lost. Marks what is recognised, and where the policy says so, what is probably delivered, too.
+
+    Mail comes in the order of the listing. So what is listed before the last message that is recognised was delivered,
+    most likely, and deleted or given another name since, as IMAP servers do when it is moved to another folder. All of
+    it again, if there is much, is what nobody wants, so somebody has to say.
+
+    Raises:
+        UniqueIdsChangedError: that is much, and ``unique_ids_changed`` says stop. Nothing is marked.
+    """
+    policy = account.policy
+    recognised = _recognised(account, listing.refs, names)
+    numbers = {ref.number for ref in recognised}
+    last = recognised[-1].number if recognised else len(listing.refs)
+    others = [ref for ref in listing.refs if ref.number not in numbers and ref.uid is not None]
+    doubtful = [ref for ref in others if ref.number <= last] if policy.delete_after != 0 else []
+    skip = FirstPoll.SKIP is policy.first_poll or UniqueIdsChanged.SKIP is policy.unique_ids_changed
+    if len(doubtful) >= FLOOD and not skip and policy.unique_ids_changed is UniqueIdsChanged.STOP:
+        raise UniqueIdsChangedError(
+            f"the store does not know this account, but mail was delivered for it before: has the state directory been "
+            f"lost? {len(recognised)} of the {len(listing.refs)} messages listed are recognised in the target; "
+            f"{len(doubtful)} older ones are not: were they moved or deleted there? Nothing was fetched. Set "
+            "`unique_ids_changed: skip` for this account to mark these as seen, or `fetch` to fetch them again, and "
+            "reload"
+        )
+    marked = doubtful if skip else []
+    _mark(account, marked, Fate.SKIPPED, world=world)
+    _mark(account, recognised, Fate.UNPROVEN, world=world)
+    world.emit(
+        events.UnknownAccountHasMail(
+            account.name,
+            recognised=len(recognised),
+            unrecognised=len(others) - len(marked),
+            marked=len(marked),
+        )
+    )
+
+
+def _names(delivery: Delivery, *, since: int) -> Counter[str]:
+    return Counter(_digest_of(name) for name in delivery.delivered(since=since))
+
+
+def _mark(account: Account, refs: Sequence[MessageRef], fate: Fate, *, world: World) -> None:
+    uids = [ref.uid for ref in refs if ref.uid is not None]
+    world.store.mark(account.name, uids, fate=fate, now=world.now())
+
+
+def _recognised(account: Account, refs: Sequence[MessageRef], delivered: Counter[str]) -> list[MessageRef]:
+    """Returns as many messages with each unique-id as there are delivered copies with its digest, and no more."""
     left = Counter(delivered)
     recognised = []
-    for uid in uids if delivered else ():
-        digest = uid_digest(account.name, uid)
+    for ref in refs:
+        digest = uid_digest(account.name, ref.uid) if ref.uid is not None else ""
         if left[digest] > 0:
             left[digest] -= 1
-            recognised.append(uid)
+            recognised.append(ref)
     return recognised
 
 

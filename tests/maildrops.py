@@ -157,6 +157,13 @@ class FakeMaildrop:
         if self._server.lose_quit:
             raise NetworkError("no answer to QUIT")
 
+    def leave(self) -> None:
+        assert not self._deleted, "what is marked for deletion, and nobody waits for QUIT's answer"
+        if not (self._broken or self._closed):
+            self._server.during(b"QUIT")
+            self._server.quits += 1
+        self.close()
+
     def close(self) -> None:
         if not self._closed:
             self._closed = True

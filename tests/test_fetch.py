@@ -7,6 +7,7 @@ import itertools
 import mailbox
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
@@ -26,13 +27,16 @@ from fetchd.errors import (
     PolicyError,
     POP3Error,
     ProtocolError,
+    Retry,
     SecretError,
     StoreError,
     UniqueIdsChangedError,
 )
 from fetchd.fetch import poll_account
+from fetchd.lane import InTurn
 from fetchd.model import (
     Account,
+    Deletion,
     Fate,
     FirstPoll,
     MaildirTarget,
@@ -45,11 +49,13 @@ from fetchd.model import (
     SecretSource,
     SkipReason,
     UniqueId,
+    UniqueIdsChanged,
 )
-from fetchd.ports import BatchLimits, Delivery, World
+from fetchd.ports import BatchLimits, Delivery, Survey, World
+from fetchd.recovery import FLOOD
 from tests.accounts import make_account
 from tests.clocks import FakeClock
-from tests.maildrops import FakeServer
+from tests.maildrops import FakeMaildrop, FakeServer
 from tests.store.memory import MemoryStore
 
 DAY = 86400
@@ -96,6 +102,7 @@ class Bench:
             emit=self.events.append,
             nonce=lambda: next(nonces),
             host="mx",
+            lane=InTurn,
         )
         self.account = make_account(target=MaildirTarget(root / "Maildir"))
 
@@ -179,6 +186,40 @@ def test_a_big_maildrop_goes_through_in_batches(bench: Bench) -> None:
     assert bench.mail() == stored(*range(10))
     assert bench.server.mail == []
     assert bench.store.outbox("alice") == []
+
+
+def lessened(survey: Callable[[FakeMaildrop], Survey]) -> Callable[[FakeMaildrop], Survey]:
+    """The same listing, of a maildrop in which there is one message more than that."""
+
+    def one_more(self: FakeMaildrop) -> Survey:
+        found = survey(self)
+        return replace(found, messages=found.messages + 1)
+
+    return one_more
+
+
+def test_a_long_listing_that_is_all_known_is_not_compared_again_until_it_changes(bench: Bench) -> None:
+    """The memory of 100,000 unique-ids is not read to find out that nothing is new; each change is noticed."""
+    bench.server.mail = [(b"uid%d" % number, b"x") for number in range(1000)]
+    bench.poll(Policy(first_poll=FirstPoll.SKIP))
+    with patch.object(bench.store, "seen", wraps=bench.store.seen) as asked:
+        bench.poll()
+        assert asked.call_count == 1
+        bench.poll()
+        bench.poll(DELETE)
+        assert asked.call_count == 1
+        fill(bench, 1001)
+        assert bench.poll(DELETE).delivered == 1
+        assert bench.server.uids[-1] == b"uid999"
+        bench.poll(DELETE)
+        bench.poll(DELETE)
+        assert asked.call_count == 4, "the one that settles what was deleted, the one that notes it down, and no more"
+        with patch.object(FakeMaildrop, "survey", lessened(FakeMaildrop.survey)):
+            bench.poll()
+        assert asked.call_count == 5, "STAT tells of one more"
+        del bench.server.mail[0]
+        bench.poll()
+        assert not bench.store.seen("alice")[UniqueId(b"uid0")].listed
 
 
 @pytest.mark.parametrize(("limits", "expected"), [(BatchLimits(octets=10), 3), (BatchLimits(seconds=0.0), 2)])
@@ -538,6 +579,96 @@ def test_mail_that_the_server_does_not_delete_is_deleted_again_and_not_fetched_a
     assert bench.mail() == stored(1)
 
 
+def another(number: int) -> bytes:
+    return message(number).replace(b"Body", b"Another body")
+
+
+def test_a_unique_id_of_a_deleted_message_may_name_another_one(bench: Bench) -> None:
+    """FAULTS 43, RFC 1939 §7: what was deleted and is gone is forgotten; what has its unique-id then is new."""
+    fill(bench, 1, 2)
+    bench.poll(DELETE)
+    bench.poll(DELETE)
+    assert bench.store.seen("alice") == {}
+    bench.server.mail = [(b"uid1", another(3))]
+    assert (bench.poll(DELETE).delivered, bench.server.mail) == (1, [])
+    assert bench.mail() == sorted([*stored(1, 2), another(3).replace(b"\r\n", b"\n")])
+
+
+def test_a_unique_id_that_is_given_again_before_the_next_poll_is_told_by_the_size(bench: Bench) -> None:
+    """FAULTS 43: as by servers whose unique-ids are message numbers."""
+    fill(bench, 1)
+    bench.poll(DELETE)
+    bench.server.mail = [(b"uid1", another(3))]
+    assert (bench.poll(DELETE).delivered, bench.server.mail) == (1, [])
+    assert bench.server.retrieved == [b"uid1", b"uid1"]
+
+
+@pytest.mark.parametrize("lost", ["before", "after"])
+def test_whatever_became_of_quit_a_unique_id_that_was_gone_names_another_message(bench: Bench, lost: str) -> None:
+    fill(bench, 1)
+    bench.server.lose_quit = lost
+    bench.poll(DELETE)
+    bench.server.lose_quit = ""
+    bench.poll(DELETE)
+    bench.poll(DELETE)
+    bench.server.mail = [(b"uid1", another(3))]
+    assert (bench.poll(DELETE).delivered, bench.server.mail) == (1, [])
+
+
+def test_a_kill_before_quit_was_answered_makes_no_other_message_known(bench: Bench) -> None:
+    """What QUIT is going to delete is on record before it is sent."""
+    fill(bench, 1)
+
+    def die(uid: bytes) -> None:
+        if uid == b"QUIT":
+            assert bench.store.deletions("alice") == {UniqueId(b"uid1"): Deletion(1, len(message(1)))}
+            raise KeyboardInterrupt
+
+    bench.server.during = die
+    with pytest.raises(KeyboardInterrupt):
+        bench.poll(DELETE)
+    bench.server.during = lambda uid: None
+    bench.server.mail = []
+    bench.poll(DELETE)
+    bench.server.mail = [(b"uid1", another(3))]
+    assert (bench.poll(DELETE).delivered, bench.server.mail) == (1, [])
+
+
+def test_without_a_record_of_what_is_to_be_deleted_nothing_is(bench: Bench) -> None:
+    fill(bench, 1)
+    with patch.object(bench.store, "deleting", side_effect=StoreError("full")), pytest.raises(StoreError):
+        bench.poll(DELETE)
+    assert (bench.server.uids, bench.server.quits) == ([b"uid1"], 0)
+    assert (bench.poll(DELETE).deleted, bench.mail()) == (1, stored(1))
+
+
+def test_what_vanished_and_came_back_is_never_deleted_and_somebody_is_told(bench: Bench) -> None:
+    """FAULTS 42, 43: it may be the same message, so it is not fetched; that is no proof, so it is not DELEd."""
+    fill(bench, 1, 2)
+    bench.poll()
+    mail, bench.server.mail = bench.server.mail, bench.server.mail[:1]
+    bench.poll()
+    bench.server.mail = mail
+    result = bench.poll(DELETE)
+    assert (result.delivered, result.deleted, result.skipped) == (0, 1, {SkipReason.UNPROVEN: 1})
+    assert bench.server.uids == [b"uid2"]
+    (told,) = bench.said(events.DeletionWithheld)
+    assert (told.count, told.level) == (1, "warning")
+    assert bench.poll().skipped == {}
+
+
+def test_a_listing_shorter_than_stat_says_settles_nothing(bench: Bench) -> None:
+    """FAULTS 39: the server hides what it did not delete, once."""
+    fill(bench, 1)
+    bench.server.lose_quit = "before"
+    bench.poll(DELETE)
+    bench.server.lose_quit = ""
+    with patch.object(FakeMaildrop, "survey", lambda self: Survey(1, 99, {}, {})):
+        bench.poll(DELETE)
+    bench.poll(DELETE)
+    assert (bench.server.retrieved, bench.server.mail) == ([b"uid1"], [])
+
+
 def test_mail_that_vanishes_and_comes_back_is_known(bench: Bench) -> None:
     """FAULTS 42: Gmail's windows, a restored server."""
     fill(bench, 1, 2)
@@ -751,6 +882,123 @@ def test_a_lost_store_is_told_loudly_and_known_mail_is_recognised(bench: Bench) 
     assert bench.mail() == stored(1, 2, 3, 4)
     (lost,) = bench.said(events.UnknownAccountHasMail)
     assert (lost.recognised, lost.unrecognised, lost.level) == (3, 1, "error")
+
+
+def lose_store(bench: Bench) -> None:
+    bench.store = MemoryStore()
+    bench.world = replace(bench.world, store=bench.store)
+
+
+def files(bench: Bench) -> dict[int, Path]:
+    """Returns the file of each message by its number."""
+    return {int(file.read_bytes().split()[1]): file for file in (bench.root / "Maildir" / "new").iterdir()}
+
+
+def test_mail_is_recognised_in_subfolders_too(bench: Bench) -> None:
+    """Maildir++ folders, and trees of folders."""
+    fill(bench, 1, 2, 3)
+    bench.poll()
+    for number, folder in ((1, ".Archive.2026/cur"), (2, "Archive/2026/new")):
+        (bench.root / "Maildir" / folder).mkdir(parents=True)
+        file = files(bench)[number]
+        file.rename(bench.root / "Maildir" / folder / f"{file.name}:2,S")
+    lose_store(bench)
+    assert bench.poll().delivered == 0
+    (lost,) = bench.said(events.UnknownAccountHasMail)
+    assert (lost.recognised, lost.unrecognised, lost.marked) == (3, 0, 0)
+
+
+def test_what_is_recognised_by_a_name_alone_is_never_deleted(bench: Bench) -> None:
+    """FAULTS 43: its unique-id may name another message by now, and nobody remembers that it was listed ever since."""
+    fill(bench, 1)
+    bench.poll()
+    lose_store(bench)
+    assert bench.poll(DELETE).skipped == {SkipReason.UNPROVEN: 1}
+    assert (bench.server.uids, bench.store.seen("alice")[UniqueId(b"uid1")].fate) == ([b"uid1"], Fate.UNPROVEN)
+
+
+def test_a_flood_of_what_was_probably_delivered_waits_for_somebody_to_decide(bench: Bench) -> None:
+    """docker-mailserver#2832, Mailu#1223: 30 messages, of which the user has moved or deleted 20; and two new ones."""
+    fill(bench, *range(1, 31))
+    bench.poll()
+    for number, file in files(bench).items():
+        if number <= FLOOD:
+            file.unlink()
+    fill(bench, 31, 32)
+    lose_store(bench)
+    with pytest.raises(UniqueIdsChangedError, match=r"10 of the 32 messages listed are.*20 older ones are not") as stop:
+        bench.poll()
+    assert stop.value.retry is Retry.HOLD
+    assert (bench.mail(), bench.store.knows("alice")) == (stored(*range(21, 31)), False)
+    skipping = bench.poll(Policy(unique_ids_changed=UniqueIdsChanged.SKIP))
+    assert (skipping.delivered, bench.mail()) == (2, stored(*range(21, 33)))
+    (lost,) = bench.said(events.UnknownAccountHasMail)
+    assert (lost.recognised, lost.marked, lost.unrecognised) == (10, 20, 2)
+    assert bench.poll().delivered == 0
+
+
+@pytest.mark.parametrize(
+    ("policy", "again"),
+    [
+        (Policy(unique_ids_changed=UniqueIdsChanged.FETCH), 20),
+        (Policy(first_poll=FirstPoll.SKIP), 0),
+        (Policy(delete_after=0), 20),
+    ],
+)
+def test_what_to_do_about_a_flood_is_in_the_policy(bench: Bench, policy: Policy, again: int) -> None:
+    """Where mail is deleted at once, what is listed was not delivered."""
+    fill(bench, *range(1, 31))
+    bench.poll()
+    for number, file in files(bench).items():
+        if number <= FLOOD:
+            file.unlink()
+    fill(bench, 31)
+    lose_store(bench)
+    assert bench.poll(policy).delivered == again + 1
+
+
+def test_a_few_that_are_not_recognised_are_fetched_again(bench: Bench) -> None:
+    fill(bench, *range(1, 31))
+    bench.poll()
+    for number, file in files(bench).items():
+        if number < FLOOD:
+            file.unlink()
+    lose_store(bench)
+    assert bench.poll().delivered == FLOOD - 1
+
+
+@pytest.mark.parametrize("delivered_since", [True, False])
+def test_an_older_store_is_noticed_by_names_that_are_newer(bench: Bench, delivered_since: bool) -> None:
+    """FAULTS 104: nothing comes twice that the names can tell, and what was delivered is ours to delete no more."""
+    fill(bench, 1)
+    bench.poll()
+    backup = deepcopy(bench.store._accounts)
+    bench.clock.advance(60)
+    if delivered_since:
+        fill(bench, 2, 3)
+        bench.poll()
+        files(bench)[3].unlink()
+    lose_store(bench)
+    bench.store._accounts = backup
+    backup["alice"].is_listed = False
+    fill(bench, 4)
+    assert bench.poll(DELETE).delivered == (2 if delivered_since else 1)
+    told = [event.recognised for event in bench.said(events.StoreIsOlder)]
+    assert told == ([1] if delivered_since else [])
+    assert bench.server.uids == ([b"uid1", b"uid2"] if delivered_since else [])
+    bench.poll(DELETE)
+    assert bench.said(events.StoreIsOlder) == []
+
+
+def test_a_first_poll_into_an_mbox_tells_of_mail_that_is_there(bench: Bench) -> None:
+    """An mbox keeps no names, so nothing can be recognised in it."""
+    fill(bench, 1)
+    target = MboxTarget(bench.root / "mbox")
+    bench.poll(target=target)
+    assert bench.said(events.FirstPollOf) == [events.FirstPollOf("alice", 1, target_has_mail=False)]
+    lose_store(bench)
+    bench.poll(target=target)
+    assert bench.said(events.FirstPollOf) == [events.FirstPollOf("alice", 1, target_has_mail=True)]
 
 
 def test_a_first_poll_of_mail_that_stays_is_told(bench: Bench) -> None:

@@ -1,13 +1,14 @@
 """fetchd.plan: what a poll fetches, deletes, marks and leaves alone."""
 
-from collections import Counter
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fetchd.errors import PolicyError, Retry, UniqueIdsChangedError
 from fetchd.model import (
+    AllKnown,
+    Committed,
+    Deletion,
     Fate,
     FirstPoll,
     MessageRef,
@@ -15,10 +16,12 @@ from fetchd.model import (
     Policy,
     Seen,
     SkipReason,
+    Staged,
     UniqueId,
     UniqueIdsChanged,
 )
-from fetchd.plan import make_plan
+from fetchd.plan import all_known, make_plan, nothing_to_do
+from tests.store.memory import MemoryStore
 
 DAY = 86400
 NOW = 1_795_000_000
@@ -32,7 +35,21 @@ def seen(*uids: bytes, copies: int = 1, age: int = 0, fate: Fate = Fate.DELIVERE
     return {UniqueId(uid): Seen(copies, NOW - age, fate, listed) for uid in uids}
 
 
-def plan(refs, known_uids=None, *, known: bool = True, now: int = NOW, troubled=(), **policy) -> Plan:
+def asked(*uids: bytes, copies: int = 1, size: int | None = 1000):
+    return {UniqueId(uid): Deletion(copies, size) for uid in uids}
+
+
+def plan(
+    refs,
+    known_uids=None,
+    *,
+    known: bool = True,
+    now: int = NOW,
+    troubled=(),
+    deletions=None,
+    complete: bool = True,
+    **policy,
+) -> Plan:
     return make_plan(
         refs,
         known_uids or {},
@@ -40,6 +57,8 @@ def plan(refs, known_uids=None, *, known: bool = True, now: int = NOW, troubled=
         known=known,
         now=now,
         troubled={uid: since for since, uid in enumerate(troubled)},
+        deletions=deletions or {},
+        complete=complete,
     )
 
 
@@ -75,9 +94,10 @@ def test_mail_stays_on_the_server_by_default() -> None:
 
 
 def test_a_known_message_that_is_still_there_is_deleted_again_not_fetched_again() -> None:
-    """DESIGN §4: a lost QUIT is settled by the next UIDL."""
-    result = plan(listing(b"a"), seen(b"a", listed=False), delete_after=0)
-    assert (numbers(result.delete), result.fetch, result.returned) == ([1], (), (b"a",))
+    """DESIGN §4, FAULTS 60: a lost QUIT is settled by the next UIDL, and so is a QUIT that lied."""
+    result = plan(listing(b"a"), seen(b"a"), deletions=asked(b"a"), delete_after=0)
+    assert (numbers(result.delete), result.fetch) == ([1], ())
+    assert (result.forgotten, result.vanished, result.settled) == ({}, (), (b"a",))
 
 
 @pytest.mark.parametrize(("age", "due"), [(13 * DAY, False), (14 * DAY - 1, False), (14 * DAY, True), (-DAY, False)])
@@ -150,6 +170,96 @@ def test_without_uidl_a_session_takes_no_more_than_it_delivers_at_once() -> None
     assert len(plan(refs, delete_after=0, max_messages=9).fetch) == 9
 
 
+# ── a unique-id that names another message (FAULTS 43) ───────────────────────────────────────────────────────────
+
+
+def test_what_was_deleted_as_asked_is_forgotten_by_the_next_listing() -> None:
+    """FAULTS 43: what comes under its unique-id after that is another message; it is fetched, never DELEd unread."""
+    gone = plan(listing(b"b"), seen(b"a", b"b"), deletions=asked(b"a"), delete_after=DAY)
+    assert (gone.forgotten, gone.settled, gone.vanished) == ({b"a": 1}, (b"a",), ())
+    back = plan(listing(b"a", b"b"), seen(b"b"), delete_after=DAY)
+    assert (numbers(back.fetch), back.delete) == ([1], ())
+
+
+def test_a_message_of_another_size_is_not_the_one_that_should_have_been_deleted() -> None:
+    """FAULTS 43, 60: a server whose unique-ids are message numbers gives them again before we look again."""
+    result = plan(listing(b"1", size=999), seen(b"1"), deletions=asked(b"1", size=1000), delete_after=0)
+    assert (numbers(result.fetch), result.delete) == ([1], ())
+    assert (result.forgotten, result.settled) == ({b"1": 1}, (b"1",))
+
+
+@pytest.mark.parametrize(("then", "now"), [(None, 1000), (1000, None), (None, None), (0, 0)])
+def test_where_there_is_no_size_to_compare_the_message_is_still_there(then: int | None, now: int | None) -> None:
+    result = plan(listing(b"a", size=now), seen(b"a"), deletions=asked(b"a", size=then), delete_after=0)
+    assert (result.fetch, numbers(result.delete), result.forgotten) == ((), [1], {})
+
+
+def test_what_should_have_been_deleted_stays_known_where_the_policy_is_to_keep_now() -> None:
+    result = plan(listing(b"a"), seen(b"a"), deletions=asked(b"a"))
+    assert (result.fetch, result.delete, result.forgotten, result.settled) == ((), (), {}, (b"a",))
+
+
+@pytest.mark.parametrize(
+    ("copies", "asked_for", "sizes", "forgotten", "delete", "fetch"),
+    [
+        (2, 1, [7], 1, [1], []),  # one of two went, as asked
+        (2, 1, [7, 7], 0, [1, 2], []),  # none went
+        (2, 2, [7], 1, [1], []),  # both were to go, and one is still there
+        (2, 2, [], 2, [], []),
+        (2, 1, [], 1, [], []),  # the other one vanished without us: it is remembered
+        (2, 1, [8], 1, [], [1]),  # another message
+        (2, 2, [8, 7], 1, [2], [1]),
+        (1, 1, [7, 7], 0, [1], [2]),  # a new copy, whichever it is
+        (2, 0, [7], 1, [1], []),  # one of several that went without us is not waited for
+        (2, 0, [7, 7, 7], 0, [1, 2], [3]),
+        (3, 0, [], 0, [], []),
+    ],
+)
+def test_copies_under_one_unique_id_are_counted_when_some_are_gone(
+    copies: int, asked_for: int, sizes: list[int], forgotten: int, delete: list[int], fetch: list[int]
+) -> None:
+    """FAULTS 37, 43."""
+    refs = [MessageRef(number, UniqueId(b"x"), size) for number, size in enumerate(sizes, 1)]
+    claims = asked(b"x", copies=asked_for, size=7) if asked_for else {}
+    result = plan(refs, seen(b"x", copies=copies), deletions=claims, delete_after=0)
+    assert (result.forgotten.get(b"x", 0), numbers(result.delete), numbers(result.fetch)) == (forgotten, delete, fetch)
+
+
+def test_a_listing_that_is_not_whole_settles_only_what_it_shows() -> None:
+    """FAULTS 39: what it does not show may be there all the same."""
+    known = seen(b"a", b"b", b"c")
+    result = plan(listing(b"a"), known, deletions=asked(b"a", b"b"), complete=False, delete_after=DAY)
+    assert (result.forgotten, result.vanished, result.settled) == ({}, (), (b"a",))
+
+
+@pytest.mark.parametrize("entry", [seen(b"a", listed=False), seen(b"a", fate=Fate.UNPROVEN)])
+def test_what_vanished_without_us_and_came_back_is_neither_fetched_nor_deleted(entry) -> None:
+    """FAULTS 42, 43: most likely it is the same message, which is no proof."""
+    result = plan(listing(b"a"), entry, delete_after=0)
+    assert (result.fetch, result.delete) == ((), ())
+    assert [(skip.ref.number, skip.reason) for skip in result.skip] == [(1, SkipReason.UNPROVEN)]
+    kept = plan(listing(b"a"), entry)
+    assert (kept.fetch, kept.delete, kept.skip) == ((), (), ())
+
+
+def test_what_is_not_due_yet_is_not_told_to_be_unproven() -> None:
+    assert plan(listing(b"a"), seen(b"a", age=DAY, fate=Fate.UNPROVEN), delete_after=2 * DAY).skip == ()
+
+
+def test_messages_deleted_as_asked_are_not_missed_by_the_guard() -> None:
+    """FAULTS 41: a maildrop that we emptied ourselves, and that is full again, was not migrated."""
+    old, new = [b"old%d" % n for n in range(60)], [b"new%d" % n for n in range(50)]
+    assert len(plan(listing(*new), seen(*old), deletions=asked(*old), delete_after=0).fetch) == 50
+
+
+def test_another_message_that_is_marked_as_seen_is_not_forgotten_at_once() -> None:
+    """FAULTS 41, 43: a migration, and one unique-id that the new server gives to another message."""
+    old, new = [b"old%d" % n for n in range(60)], [b"new%d" % n for n in range(50)]
+    refs = listing(b"old0", *new, size=7)
+    result = plan(refs, seen(*old), deletions=asked(b"old0"), unique_ids_changed=UniqueIdsChanged.SKIP)
+    assert (len(result.mark), result.forgotten) == (51, {})
+
+
 def test_vanished_and_returned_are_told() -> None:
     known = seen(b"a", b"gone") | seen(b"back", b"old", listed=False)
     result = plan(listing(b"a", b"back"), known)
@@ -214,6 +324,49 @@ def test_after_a_migration_the_user_may_have_it_all_or_none() -> None:
     assert {skip.reason for skip in marked.skip} == {SkipReason.SERVER_MIGRATED}
 
 
+# ── a listing of which everything is known ───────────────────────────────────────────────────────────────────────
+
+
+def test_a_long_listing_of_which_everything_is_known_is_written_down() -> None:
+    known = seen(b"a", age=5) | seen(b"b", age=9, fate=Fate.UNPROVEN) | seen(b"c", age=99, fate=Fate.SKIPPED)
+    known |= seen(b"d", age=50, listed=False)
+    assert all_known(b"digest", 1000, known, Plan()) == AllKnown(b"digest", NOW - 9)
+    assert all_known(b"digest", 1000, seen(b"c", fate=Fate.SKIPPED), Plan()) == AllKnown(b"digest", None)
+    assert all_known(b"digest", 999, known, Plan()) is None
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        plan(listing(b"new")),
+        plan(listing(b"a"), seen(b"a"), delete_after=0),
+        plan([], seen(b"a")),
+        plan(listing(b"a"), seen(b"a", listed=False)),
+        plan(listing(b"a"), seen(b"a"), deletions=asked(b"a")),
+        plan(listing(b"a", size=9), max_size=1),
+        plan(listing(b"a"), seen(b"a", fate=Fate.UNPROVEN), delete_after=0),
+        plan(listing(b"a"), seen(b"a", copies=2)),
+    ],
+)
+def test_a_listing_with_anything_to_do_or_to_say_is_not_written_down(result: Plan) -> None:
+    assert all_known(b"digest", 1000, seen(b"a"), result) is None
+
+
+@pytest.mark.parametrize(
+    ("known", "policy", "nothing"),
+    [
+        (AllKnown(b"digest", NOW - DAY), Policy(), True),
+        (AllKnown(b"digest", NOW - DAY), Policy(delete_after=DAY), False),
+        (AllKnown(b"digest", NOW - DAY), Policy(delete_after=DAY + 1), True),
+        (AllKnown(b"digest", None), Policy(delete_after=0), True),
+        (AllKnown(b"other", None), Policy(), False),
+        (None, Policy(), False),
+    ],
+)
+def test_there_is_nothing_to_do_for_the_same_listing_until_something_is_due(known, policy, nothing) -> None:
+    assert nothing_to_do(known, b"digest", policy, now=NOW) is nothing
+
+
 UIDS = st.sampled_from([b"a", b"b", b"c", b"A", b"a ", b"\xff"])
 SEEN = st.dictionaries(
     UIDS,
@@ -235,27 +388,105 @@ POLICIES = st.builds(
 )
 
 
+DELETIONS = st.dictionaries(
+    UIDS, st.builds(Deletion, copies=st.integers(1, 3), size=st.one_of(st.none(), st.integers(0, 3)))
+)
+
+
 @given(
     uids=st.lists(UIDS, max_size=12),
-    sizes=st.lists(st.integers(0, 20)),
+    sizes=st.lists(st.integers(0, 3)),
     known=SEEN,
+    deletions=DELETIONS,
     policy=POLICIES,
     first=st.booleans(),
+    complete=st.booleans(),
 )
-def test_every_message_has_exactly_one_place(uids, sizes, known, policy, first) -> None:
-    """New messages are fetched, marked or skipped; known ones are deleted only if delivered, and never fetched."""
+def test_every_message_has_exactly_one_place(uids, sizes, known, deletions, policy, first, complete) -> None:
+    """New messages are fetched, marked or skipped; known ones are deleted only if delivered, and never fetched.
+
+    Nothing is DELEd but what was delivered and has been listed ever since; and no more of it than that.
+    """
     refs = [MessageRef(n, uid, sizes[n] if n < len(sizes) else None) for n, uid in enumerate(uids)]
-    result = make_plan(refs, known, policy=policy, known=not first, now=NOW)
-    known_left = Counter({uid: entry.copies for uid, entry in known.items()})
-    new = []
-    for ref in refs:
-        if known_left[ref.uid] > 0:
-            known_left[ref.uid] -= 1
-        else:
-            new.append(ref)
-    skipped = [skip.ref for skip in result.skip if skip.ref not in result.mark]
-    assert sorted([*result.fetch, *result.mark, *skipped], key=lambda ref: ref.number) == new
-    assert not set(result.delete) & set(new)
-    assert all(known[ref.uid].fate is Fate.DELIVERED for ref in result.delete)
-    assert policy.delete_after is not None or not result.delete
+    result = make_plan(refs, known, policy=policy, known=not first, now=NOW, deletions=deletions, complete=complete)
+    places = [ref.number for ref in [*result.fetch, *result.mark, *result.delete]]
+    places += [skip.ref.number for skip in result.skip if skip.ref not in result.mark]
+    assert len(places) == len(set(places))
+    for uid in set(uids):
+        there = [ref for ref in refs if ref.uid == uid]
+        entry, claim = known.get(uid), deletions.get(uid)
+        stays = [ref for ref in there if ref.number not in places]
+        delete = [ref for ref in there if ref in result.delete]
+        unproven = [skip.ref for skip in result.skip if skip.ref.uid == uid and skip.reason is SkipReason.UNPROVEN]
+        copies = entry.copies if entry is not None else 0
+        same = [ref for ref in there if claim is None or None in (claim.size, ref.size) or claim.size == ref.size]
+        assert len(stays) + len(delete) + len(unproven) == min(copies, len(same)), "known occurrences, counted"
+        assert set(stays + delete + unproven) <= set(same), "another size is another message"
+        if delete:
+            assert entry.fate is Fate.DELIVERED
+            assert entry.listed, "it was not listed ever since"
+            assert NOW - entry.first_seen >= policy.delete_after
+        assert 0 <= result.forgotten.get(uid, 0) <= copies
+    assert all(uid in known and (complete or uid in uids) for uid in result.forgotten)
+    assert not set(result.vanished) & set(uids)
     assert policy.max_messages is None or len(result.fetch) <= policy.max_messages
+
+
+@given(
+    steps=st.lists(
+        st.one_of(
+            st.tuples(st.just("arrives"), st.sampled_from([b"1", b"2"])),
+            st.tuples(st.just("tidied up"), st.sampled_from([b"1", b"2"])),
+            st.tuples(
+                st.sampled_from(["poll", "poll, QUIT ignored", "poll, listing empty", "days pass"]), st.just(b"")
+            ),
+        ),
+        max_size=24,
+    ),
+    delete_after=st.sampled_from([None, 0, 2 * DAY]),
+)
+def test_no_history_of_a_unique_id_deletes_what_was_not_delivered(steps, delete_after) -> None:
+    """RFC 1939 §7: two unique-ids that a server gives to any message once they are free. Each message has a size.
+
+    What another client deletes, and the server gives again, all between two polls, nothing can tell of.
+    """
+    policy, store, now = Policy(delete_after=delete_after), MemoryStore(), NOW
+    maildrop: dict[bytes, int] = {}
+    serial, delivered = 0, set()
+    unnoticed: set[bytes] = set()
+    for what, uid in steps:
+        if what == "arrives" and uid not in maildrop and uid not in unnoticed:
+            serial += 1
+            maildrop[uid] = serial
+        elif what == "tidied up":
+            unnoticed |= {uid} & maildrop.keys()
+            maildrop.pop(uid, None)
+        elif what == "days pass":
+            now += DAY
+        elif what.startswith("poll"):
+            unnoticed.clear()
+            shown = {} if what.endswith("empty") else dict(maildrop)
+            refs = [MessageRef(n, UniqueId(uid), size) for n, (uid, size) in enumerate(shown.items(), 1)]
+            result = make_plan(
+                refs, store.seen("a"), policy=policy, known=store.knows("a"), now=now, deletions=store.deletions("a")
+            )
+            store.listed(
+                "a",
+                vanished=result.vanished,
+                returned=result.returned,
+                now=now,
+                forgotten=result.forgotten,
+                settled=result.settled,
+            )
+            committed = [
+                Committed(ref.uid, Staged(f"{serial}-{now}-{ref.size}-{len(delivered)}", 1)) for ref in result.fetch
+            ]
+            store.commit("a", committed, now=now)
+            store.settle("a", [one.staged.name for one in committed])
+            delivered |= {ref.size for ref in result.fetch}
+            going = [*result.delete, *(result.fetch if delete_after == 0 else ())]
+            assert delivered.issuperset(ref.size for ref in going), "DELEd unread"
+            store.deleting("a", {ref.uid: Deletion(1, ref.size) for ref in going})
+            if not what.endswith("ignored"):
+                for ref in going:
+                    del maildrop[ref.uid]

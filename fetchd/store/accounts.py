@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import chain, count
 from typing import Final
 
-from fetchd.model import AccountRecord
+from fetchd.model import AccountRecord, AllKnown
 
 _RECORDS: Final = """
     SELECT name, user, host, (SELECT count(*) FROM seen WHERE seen.account = accounts.id),
@@ -21,6 +21,18 @@ def id_for_writing(db: sqlite3.Connection, name: str) -> int:
     made = db.execute("INSERT INTO accounts (name) VALUES (?)", (name,)).lastrowid
     assert made is not None  # sqlite3: set by every INSERT that succeeds
     return made
+
+
+def all_known(db: sqlite3.Connection, name: str) -> AllKnown | None:
+    """Returns the listing of which everything is known."""
+    row = db.execute("SELECT known_listing, known_oldest FROM accounts WHERE name = ?", (name,)).fetchone()
+    return None if row is None or row[0] is None else AllKnown(*row)
+
+
+def remember_all_known(db: sqlite3.Connection, number: int, known: AllKnown | None) -> None:
+    """Records the listing of which everything is known; part of the caller's transaction."""
+    columns = (None, None) if known is None else (known.listing, known.oldest)
+    db.execute("UPDATE accounts SET known_listing = ?, known_oldest = ? WHERE id = ?", (*columns, number))
 
 
 def records(db: sqlite3.Connection) -> list[AccountRecord]:
@@ -76,6 +88,9 @@ def configure(db: sqlite3.Connection, accounts: Mapping[str, tuple[str, str]]) -
             db.execute("INSERT INTO accounts (name, listed_at) VALUES (?, 0)", (name,))
         if stored.get(name) != (host, user):
             db.execute("UPDATE accounts SET host = ?, user = ? WHERE id = ?", (host, user, id_for_writing(db, name)))
+    if emptied:
+        # Names of files from before say nothing of any maildrop that one of these accounts has from now on.
+        db.execute("UPDATE accounts SET committed_at = (SELECT max(committed_at) FROM accounts)")
     for name, former in emptied.items():
         _move_files(db, -former, id_for_writing(db, name))
     return renamed

@@ -44,11 +44,13 @@ class Database:
     Attributes:
         path: absolute, without symbolic links, so that two names of one store share one lock.
         created: whether :meth:`open` found no store and made a new one.
+        replaced: how often another file was found at the path since, as after a backup was put back.
     """
 
     def __init__(self, path: Path, lock: StoreLock) -> None:
         self.path = path
         self.created = False
+        self.replaced = 0
         self._lock = lock
         self._mutex = threading.Lock()
         self._db: sqlite3.Connection | None = None
@@ -109,8 +111,12 @@ class Database:
                 raise
 
     @contextmanager
-    def writing(self) -> Iterator[sqlite3.Connection]:
+    def writing(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
         """Gives the connection for one transaction, durable when the block is left.
+
+        Args:
+            durable: False for what may be lost with the machine's power: it is on disk with the next durable
+                transaction, and outlives this process in any case. Nothing else is at risk (SQLite's ``NORMAL``).
 
         Raises:
             StoreError: nothing is known of what became of the transaction.
@@ -119,9 +125,13 @@ class Database:
             try:
                 db = self._connection()
                 self._check_file(db)
+                if not durable:
+                    db.execute("PRAGMA synchronous = NORMAL")
                 db.execute("BEGIN IMMEDIATE")
                 yield db
                 db.execute("COMMIT")
+                if not durable:
+                    db.execute("PRAGMA synchronous = FULL")
             except BaseException:
                 self._write_failed = True
                 self._drop()
@@ -154,7 +164,9 @@ class Database:
         if self._db is None:
             # The daemon's memory of this run says that there was something: an empty file is a loss, not a start.
             self._db, _ = _connect(self.path, may_be_empty=False)
-            self._file = _identity(self.path)
+            identity = _identity(self.path)
+            self.replaced += identity != self._file
+            self._file = identity
         return self._db
 
     def _check_file(self, db: sqlite3.Connection) -> None:

@@ -1,14 +1,14 @@
 """Reading the store from beside the daemon that works on it."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from fetchd.errors import StoreError
 from fetchd.model import AccountRecord
-from fetchd.store import schema
+from fetchd.store import history, schema
 from fetchd.store.accounts import records
 from fetchd.store.database import BUSY_SECONDS
 from fetchd.store.faults import translated
@@ -34,6 +34,11 @@ class StoreReader:
         """Returns a line for every account that the store has heard of, by name. Raises ``StoreError``."""
         with translated(self._path):
             return records(self._db)
+
+    def delivered_since(self, since: int) -> Mapping[str, Mapping[int, int]]:
+        """Returns when messages came: see ``SqliteStore.delivered_since``. Raises ``StoreError``."""
+        with translated(self._path):
+            return history.since(self._db, since)
 
     def close(self) -> None:
         """Closes the file; may be called twice."""

@@ -24,12 +24,17 @@ MIGRATIONS: Final[Sequence[Migration]] = (
     (
         # host, user: as last configured, "" for an account that never was; they find a renamed account again.
         # listed_at: Unix seconds of a complete listing, up to a day old; NULL until there was one.
+        # committed_at: Unix seconds of the newest commit; 0 before the first.
+        # known_listing, known_oldest: model.AllKnown; NULL where the next listing needs a plan.
         """CREATE TABLE accounts (
             id INTEGER PRIMARY KEY,
             name TEXT NOT NULL UNIQUE,
             host TEXT NOT NULL DEFAULT '',
             user TEXT NOT NULL DEFAULT '',
             listed_at INTEGER,
+            committed_at INTEGER NOT NULL DEFAULT 0,
+            known_listing BLOB,
+            known_oldest INTEGER,
             delivered INTEGER NOT NULL DEFAULT 0,
             last_success INTEGER,
             last_failure INTEGER,
@@ -56,7 +61,6 @@ MIGRATIONS: Final[Sequence[Migration]] = (
             name TEXT NOT NULL,
             uid BLOB CHECK (uid IS NULL OR typeof(uid) = 'blob'),
             size INTEGER NOT NULL,
-            digest BLOB NOT NULL,
             target BLOB NOT NULL,
             UNIQUE (account, name)
         )""",
@@ -72,12 +76,29 @@ MIGRATIONS: Final[Sequence[Migration]] = (
             done INTEGER NOT NULL
         )""",
         "CREATE INDEX placements_account ON placements (account)",
+        # Every target that a batch was ever committed for, by whichever account: such a one is not created anew.
+        "CREATE TABLE targets (target BLOB PRIMARY KEY) WITHOUT ROWID",
+        # What DELE and QUIT asked for since the last listing, which settles it; model.Deletion says what they mean.
+        """CREATE TABLE deletions (
+            account INTEGER NOT NULL,
+            uid BLOB NOT NULL CHECK (typeof(uid) = 'blob'),
+            copies INTEGER NOT NULL,
+            size INTEGER,
+            PRIMARY KEY (account, uid)
+        ) WITHOUT ROWID""",
         # since: Unix seconds of the last session that broke over this message.
         """CREATE TABLE trouble (
             account INTEGER NOT NULL,
             uid BLOB NOT NULL CHECK (typeof(uid) = 'blob'),
             since INTEGER NOT NULL,
             PRIMARY KEY (account, uid)
+        ) WITHOUT ROWID""",
+        # quarter: Unix seconds at which a quarter of an hour began. Of the last days only: see history.py.
+        """CREATE TABLE history (
+            account INTEGER NOT NULL,
+            quarter INTEGER NOT NULL,
+            messages INTEGER NOT NULL,
+            PRIMARY KEY (account, quarter)
         ) WITHOUT ROWID""",
     ),
 )

@@ -5,42 +5,31 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Final, Self
 
-from fetchd.model import AccountRecord, Committed, Fate, PollResult, Seen, Staged, UniqueId
-from fetchd.store.accounts import configure, id_for_writing, records
+from fetchd.model import AccountRecord, AllKnown, Committed, Deletion, Fate, PollResult, Seen, Staged, UniqueId
+from fetchd.names import parse_name
+from fetchd.store import history, seen
+from fetchd.store.accounts import all_known, configure, id_for_writing, records, remember_all_known
 from fetchd.store.database import Database
 from fetchd.store.faults import damaged
 from fetchd.store.journal import SqliteJournal, forget_settled
 from fetchd.store.reader import StoreReader
 
-_DAY: Final = 86_400
-KEEP_GONE: Final = 90 * _DAY
-"""Seconds that a unique-id is remembered after it vanished: a server may show only a part of its mail for weeks, or
-be restored from a backup (FAULTS B 42)."""
-
 _ANY_PATH: Final = "surrogateescape"
 """The error handler by which a path that is not UTF-8 survives as it is (PEP 383)."""
 
-_SEEN: Final = """
-    SELECT uid, copies, first_seen, fate, gone_since IS NULL
-    FROM seen WHERE account = (SELECT id FROM accounts WHERE name = ?)"""
+# A clock that steps back takes nothing back: files have names from before.
+_COUNT_DELIVERED: Final = """
+    UPDATE accounts SET delivered = delivered + ?, committed_at = max(committed_at, ?) WHERE id = ?"""
 
-_SEE_DELIVERED: Final = f"""
-    INSERT INTO seen (account, uid, first_seen, copies, fate) VALUES (?, ?, ?, 1, {Fate.DELIVERED:d})
-    ON CONFLICT (account, uid) DO UPDATE SET copies = copies + 1, gone_since = NULL"""  # noqa: S608 - a number of ours
+_PUT_OUT: Final = "INSERT INTO outbox (account, name, uid, size, target) VALUES (?, ?, ?, ?, ?)"
 
-# SKIPPED, the greater number, wins: one copy that was not delivered by us makes the unique-id not ours to delete.
-_SEE_MARKED: Final = """
-    INSERT INTO seen (account, uid, first_seen, copies, fate) VALUES (?, ?, ?, ?, ?)
-    ON CONFLICT (account, uid) DO UPDATE
-    SET copies = max(copies, excluded.copies), fate = max(fate, excluded.fate), gone_since = NULL"""
-
-_PUT_OUT: Final = "INSERT INTO outbox (account, name, uid, size, digest, target) VALUES (?, ?, ?, ?, ?, ?)"
+_KNOW_TARGET: Final = "INSERT OR IGNORE INTO targets (target) VALUES (?)"
 
 _OUTBOX: Final = """
-    SELECT uid, name, size, digest, target
+    SELECT uid, name, size, target
     FROM outbox WHERE account = (SELECT id FROM accounts WHERE name = ?) ORDER BY seq"""
 
 
@@ -57,6 +46,7 @@ class SqliteStore:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.created = database.created
+        self._listed: dict[str, int] = {}
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -114,7 +104,7 @@ class SqliteStore:
         shared: dict[tuple[int, ...], Seen] = {}
         remembered: dict[UniqueId, Seen] = {}
         with self._database.reading() as db:
-            for row in db.execute(_SEEN, (account,)):
+            for row in db.execute(seen.ALL_SEEN, (account,)):
                 facts = row[1:]
                 value = shared.get(facts)
                 if value is None:
@@ -145,12 +135,15 @@ class SqliteStore:
         if not batch and not settled:
             return
         uids = [one.uid for one in batch if one.uid is not None]
-        with self._writing(account) as (db, number):
-            db.executemany(_SEE_DELIVERED, ((number, uid, now) for uid in uids))
+        with self._changing(account) as (db, number):
+            db.executemany(seen.SEE_DELIVERED, ((number, uid, now) for uid in uids))
             db.executemany("DELETE FROM trouble WHERE account = ? AND uid = ?", ((number, uid) for uid in uids))
             _settle(db, account, number, settled)
             db.executemany(_PUT_OUT, (_outbox_row(number, one) for one in batch))
-            db.execute("UPDATE accounts SET delivered = delivered + ? WHERE id = ?", (len(batch), number))
+            db.executemany(_KNOW_TARGET, ((_octets(target),) for target in {one.target for one in batch}))
+            db.execute(_COUNT_DELIVERED, (len(batch), max(now, *map(_seconds, batch)) if batch else 0, number))
+            if batch:
+                history.count(db, number, len(batch), now=now)
 
     def settle(self, account: str, names: Sequence[str]) -> None:
         """Forgets names that are published and durable, and the placements of which no name is left."""
@@ -162,9 +155,14 @@ class SqliteStore:
         """Returns what was committed and not yet settled, in the order committed, each with its target."""
         with self._database.reading() as db:
             return [
-                Committed(uid, Staged(name, size, digest), target.decode(errors=_ANY_PATH))
-                for uid, name, size, digest, target in db.execute(_OUTBOX, (account,))
+                Committed(uid, Staged(name, size), target.decode(errors=_ANY_PATH))
+                for uid, name, size, target in db.execute(_OUTBOX, (account,))
             ]
+
+    def delivered_into(self, target: str) -> bool:
+        """Returns whether a batch was ever committed for this target, by whichever account."""
+        with self._database.reading() as db:
+            return db.execute("SELECT 1 FROM targets WHERE target = ?", (_octets(target),)).fetchone() is not None
 
     def mark(self, account: str, uids: Sequence[UniqueId], *, fate: Fate, now: int) -> None:
         """Remembers listed messages as seen without fetching them.
@@ -173,35 +171,79 @@ class SqliteStore:
         nothing; it keeps its ``first_seen``, and is not ours to delete if either fate says so.
         """
         if uids:
-            with self._writing(account) as (db, number):
+            with self._changing(account) as (db, number):
                 db.executemany(
-                    _SEE_MARKED, ((number, uid, now, copies, fate.value) for uid, copies in Counter(uids).items())
+                    seen.SEE_MARKED, ((number, uid, now, copies, fate.value) for uid, copies in Counter(uids).items())
                 )
 
-    def listed(self, account: str, *, vanished: Sequence[UniqueId], returned: Sequence[UniqueId], now: int) -> None:
+    def listed(
+        self,
+        account: str,
+        *,
+        vanished: Sequence[UniqueId],
+        returned: Sequence[UniqueId],
+        now: int,
+        forgotten: Mapping[UniqueId, int] = MappingProxyType({}),
+        settled: Sequence[UniqueId] = (),
+        known: AllKnown | None = None,
+    ) -> None:
         """Records a complete listing: the account is known from here on.
 
-        What has been gone for 90 days is looked for once a day, and writes nothing on a day on which nothing changed.
-        A clock that stepped back, or on by more than these 90 days, says nothing of how long something has been gone:
-        the 90 days of all that is gone begin again.
+        What was delivered and has returned is UNPROVEN from here on; what is forgotten has so many copies less.
+
+        What has been gone for 90 days is looked for once a day; on a day on which nothing changed, nothing is written.
         """
         with self._database.reading() as db:
             before = _listed_at(db, account)
-        new_day = before is None or abs(now - before) >= _DAY
-        if not (vanished or returned or new_day):
-            return
-        with self._writing(account) as (db, number):
-            db.executemany(
-                "UPDATE seen SET gone_since = ? WHERE account = ? AND uid = ? AND gone_since IS NULL",
-                ((now, number, uid) for uid in vanished),
+            is_news = known is not None and known != all_known(db, account)
+        new_day = before is None or abs(now - before) >= seen.DAY
+        if vanished or returned or forgotten or settled or new_day or is_news:
+            with self._changing(account) as (db, number):
+                seen.come_and_gone(db, number, vanished, returned, now)
+                seen.forget(db, number, forgotten)
+                seen.settle_deletions(db, number, settled)
+                if new_day:
+                    seen.grow_older(db, number, before=before, now=now)
+                    history.purge(db, number, now=now)
+                    db.execute("UPDATE accounts SET listed_at = ? WHERE id = ?", (now, number))
+                if known is not None:
+                    remember_all_known(db, number, known)
+        self._listed[account] = self._database.replaced
+
+    def all_known(self, account: str) -> AllKnown | None:
+        """Returns the listing of which everything is known, if nothing has changed since."""
+        with self._database.reading() as db:
+            return all_known(db, account)
+
+    def is_listed_since_opened(self, account: str) -> bool:
+        """Returns whether a listing was recorded since the store was opened, or its file last replaced."""
+        return self._listed.get(account) == self._database.replaced
+
+    def last_commit(self, account: str) -> int:
+        """Returns when the newest batch was committed; 0 if there was none."""
+        with self._database.reading() as db:
+            row = db.execute("SELECT committed_at FROM accounts WHERE name = ?", (account,)).fetchone()
+            return 0 if row is None else int(row[0])
+
+    def doubt(self, account: str) -> None:
+        """Makes nothing that was delivered so far ours to delete any more: its fate is UNPROVEN from here on."""
+        with self._changing(account) as (db, number):
+            seen.doubt(db, number)
+
+    def deleting(self, account: str, deletions: Mapping[UniqueId, Deletion]) -> None:
+        """Records, before QUIT, what it is going to delete: the next listing settles what became of it."""
+        if deletions:
+            with self._changing(account) as (db, number):
+                seen.ask_for_deletion(db, number, deletions)
+
+    def deletions(self, account: str) -> Mapping[UniqueId, Deletion]:
+        """Returns what was asked for and not settled by a listing since."""
+        with self._database.reading() as db:
+            found = db.execute(
+                "SELECT uid, copies, size FROM deletions WHERE account = (SELECT id FROM accounts WHERE name = ?)",
+                (account,),
             )
-            db.executemany(
-                "UPDATE seen SET gone_since = NULL WHERE account = ? AND uid = ?", ((number, uid) for uid in returned)
-            )
-            if new_day:
-                clock_stepped = before is not None and not 0 <= now - before <= KEEP_GONE
-                _restart_ages(db, number, now) if clock_stepped else _purge(db, number, now)
-                db.execute("UPDATE accounts SET listed_at = ? WHERE id = ?", (now, number))
+            return {uid: Deletion(copies, size) for uid, copies, size in found}
 
     def journal(self, account: str) -> SqliteJournal:
         """Returns the account's journal of appends to its mbox."""
@@ -210,11 +252,12 @@ class SqliteStore:
     def poll_ended(self, account: str, result: PollResult, *, error: str, now: int) -> None:
         """Records the end of a poll; ``last_error`` is "" from a poll that ended well on.
 
-        What ``result`` counts was recorded by the commits themselves; its login delay is recorded here.
+        What ``result`` counts was recorded by the commits themselves; its login delay is recorded here. This is the one
+        thing that every poll writes, and not worth an fsync each: losing it with the machine's power costs a date.
         """
         text = error.encode("utf-8", "backslashreplace").decode()  # a path in it may hold octets that are no UTF-8
         column = "last_failure" if error else "last_success"
-        with self._writing(account) as (db, number):
+        with self._writing(account, durable=False) as (db, number):
             db.execute(
                 f"UPDATE accounts SET {column} = ?, last_error = ?, not_before = ? WHERE id = ?",  # noqa: S608 - one of two words
                 (now, text, now + result.login_delay if result.login_delay else 0, number),
@@ -225,11 +268,27 @@ class SqliteStore:
         with self._database.reading() as db:
             return records(db)
 
+    def delivered_since(self, since: int) -> Mapping[str, Mapping[int, int]]:
+        """Returns account → Unix seconds at which a quarter of an hour began → messages delivered in it.
+
+        Args:
+            since: Unix seconds; what is older than two days is forgotten.
+        """
+        with self._database.reading() as db:
+            return history.since(db, since)
+
     @contextmanager
-    def _writing(self, account: str) -> Iterator[tuple[sqlite3.Connection, int]]:
+    def _writing(self, account: str, *, durable: bool = True) -> Iterator[tuple[sqlite3.Connection, int]]:
         """Gives a transaction and the account's row id in it."""
-        with self._database.writing() as db:
+        with self._database.writing(durable=durable) as db:
             yield db, id_for_writing(db, account)
+
+    @contextmanager
+    def _changing(self, account: str) -> Iterator[tuple[sqlite3.Connection, int]]:
+        """Gives a transaction that changes what is seen: no listing is one of which everything is known any more."""
+        with self._writing(account) as (db, number):
+            remember_all_known(db, number, None)
+            yield db, number
 
     def _seen(self, copies: int, first_seen: int, fate: int, listed: int) -> Seen:
         try:
@@ -244,22 +303,22 @@ def _listed_at(db: sqlite3.Connection, account: str) -> int | None:
     return None if row is None else row[0]
 
 
-def _outbox_row(number: int, one: Committed) -> tuple[int, str, UniqueId | None, int, bytes, bytes]:
+def _outbox_row(number: int, one: Committed) -> tuple[int, str, UniqueId | None, int, bytes]:
     staged = one.staged
-    return number, staged.name, one.uid, staged.size, staged.digest, one.target.encode(errors=_ANY_PATH)
+    return number, staged.name, one.uid, staged.size, _octets(one.target)
+
+
+def _octets(target: str) -> bytes:
+    return target.encode(errors=_ANY_PATH)
+
+
+def _seconds(one: Committed) -> int:
+    """Returns when a message was staged: by a clock that stepped back since, that may be later than now."""
+    name = parse_name(one.staged.name)
+    return 0 if name is None else name.seconds
 
 
 def _settle(db: sqlite3.Connection, account: str, number: int, names: Sequence[str]) -> None:
     if names:
         db.executemany("DELETE FROM outbox WHERE account = ? AND name = ?", ((number, name) for name in names))
         forget_settled(db, account)
-
-
-def _purge(db: sqlite3.Connection, number: int, now: int) -> None:
-    db.execute("DELETE FROM seen WHERE account = ? AND gone_since <= ?", (number, now - KEEP_GONE))
-    db.execute("DELETE FROM trouble WHERE account = ? AND since <= ?", (number, now - KEEP_GONE))
-
-
-def _restart_ages(db: sqlite3.Connection, number: int, now: int) -> None:
-    db.execute("UPDATE seen SET gone_since = ? WHERE account = ? AND gone_since IS NOT NULL", (now, number))
-    db.execute("UPDATE trouble SET since = ? WHERE account = ?", (now, number))

@@ -6,9 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
+from types import MappingProxyType
 
 from fetchd.errors import StoreError
-from fetchd.model import AccountRecord, Committed, Fate, Placement, PollResult, Seen, UniqueId
+from fetchd.model import AccountRecord, AllKnown, Committed, Deletion, Fate, Placement, PollResult, Seen, UniqueId
+from fetchd.names import parse_name
 
 DAY = 86_400
 
@@ -26,6 +28,9 @@ class _Account:
     host: str = ""
     user: str = ""
     listed_at: int | None = None
+    committed_at: int = 0
+    is_listed: bool = False
+    known: AllKnown | None = None
     delivered: int = 0
     last_success: int | None = None
     last_failure: int | None = None
@@ -33,6 +38,7 @@ class _Account:
     not_before: int = 0
     seen: dict[UniqueId, _Row] = field(default_factory=dict)
     trouble: dict[UniqueId, int] = field(default_factory=dict)
+    deletions: dict[UniqueId, Deletion] = field(default_factory=dict)
     outbox: dict[str, tuple[int, Committed]] = field(default_factory=dict)
     placements: list[tuple[int, Placement]] = field(default_factory=list)
 
@@ -41,6 +47,19 @@ class _Account:
             self.outbox.pop(name, None)
         if names:
             self.placements = [one for one in self.placements if not self.outbox.keys().isdisjoint(one[1].names)]
+
+    def take_back(self, uid: UniqueId) -> None:
+        one = self.seen.get(uid)
+        if one is not None and one.gone_since is not None:
+            one.gone_since = None
+            one.fate = Fate.UNPROVEN if one.fate is Fate.DELIVERED else one.fate
+
+    def forget(self, forgotten: Mapping[UniqueId, int]) -> None:
+        for uid, copies in forgotten.items():
+            if uid in self.seen:
+                self.seen[uid].copies -= copies
+                if self.seen[uid].copies <= 0:
+                    del self.seen[uid]
 
     def take_files_of(self, former: "_Account") -> None:
         """Takes outbox and placements over, in the order in which they were recorded."""
@@ -56,6 +75,7 @@ class MemoryStore:
         self.created = True
         self.failing: StoreError | None = None
         self._accounts: dict[str, _Account] = {}
+        self._targets: set[str] = set()
         self._mutex = threading.RLock()
         self._order = count()
 
@@ -87,6 +107,9 @@ class MemoryStore:
                         renamed.append((old, name))
                     else:
                         self._accounts[name] = _Account(listed_at=0 if name in files else None)
+                if files:
+                    for one in self._accounts.values():
+                        one.committed_at = max(other.committed_at for other in self._accounts.values())
                 row = self._accounts[name]
                 row.host, row.user = host, user
                 row.take_files_of(files.get(name, _Account()))
@@ -162,7 +185,15 @@ class MemoryStore:
                 else:
                     known.copies += 1
                     known.gone_since = None
+            row.known = None
             row.delivered += len(batch)
+            staged = [name.seconds for one in batch if (name := parse_name(one.staged.name)) is not None]
+            row.committed_at = max(row.committed_at, now if batch else 0, *staged)
+            self._targets.update(one.target for one in batch)
+
+    def delivered_into(self, target: str) -> bool:
+        with self._at(""):
+            return target in self._targets
 
     def settle(self, account: str, names: Sequence[str]) -> None:
         if names:
@@ -177,21 +208,36 @@ class MemoryStore:
         if not uids:
             return
         with self._at(account, write=True) as row:
+            row.known = None
             for uid, copies in Counter(uids).items():
                 known = row.seen.setdefault(uid, _Row(copies=copies, first_seen=now, fate=fate))
                 known.copies = max(known.copies, copies)
                 known.gone_since = None
-                if fate is Fate.SKIPPED:
-                    known.fate = Fate.SKIPPED
+                known.fate = max(known.fate, fate)
 
-    def listed(self, account: str, *, vanished: Sequence[UniqueId], returned: Sequence[UniqueId], now: int) -> None:
+    def listed(
+        self,
+        account: str,
+        *,
+        vanished: Sequence[UniqueId],
+        returned: Sequence[UniqueId],
+        now: int,
+        forgotten: Mapping[UniqueId, int] = MappingProxyType({}),
+        settled: Sequence[UniqueId] = (),
+        known: AllKnown | None = None,
+    ) -> None:
         with self._at(account, write=True) as row:
+            row.is_listed = True
+            new_day = row.listed_at is None or abs(now - row.listed_at) >= DAY
+            if vanished or returned or forgotten or settled or new_day or known is not None:
+                row.known = known
             for uid in vanished:
                 if uid in row.seen and row.seen[uid].gone_since is None:
                     row.seen[uid].gone_since = now
             for uid in returned:
-                if uid in row.seen:
-                    row.seen[uid].gone_since = None
+                row.take_back(uid)
+            row.forget(forgotten)
+            row.deletions = {uid: one for uid, one in row.deletions.items() if uid not in settled}
             if row.listed_at is not None and abs(now - row.listed_at) < DAY:
                 return
             if row.listed_at is None or 0 <= now - row.listed_at <= 90 * DAY:
@@ -201,6 +247,34 @@ class MemoryStore:
                     one.gone_since = None if one.gone_since is None else now
                 row.trouble = dict.fromkeys(row.trouble, now)
             row.listed_at = now
+
+    def all_known(self, account: str) -> AllKnown | None:
+        with self._at(account) as row:
+            return row.known
+
+    def is_listed_since_opened(self, account: str) -> bool:
+        with self._at(account) as row:
+            return row.is_listed
+
+    def last_commit(self, account: str) -> int:
+        with self._at(account) as row:
+            return row.committed_at
+
+    def doubt(self, account: str) -> None:
+        with self._at(account, write=True) as row:
+            row.known = None
+            for one in row.seen.values():
+                one.fate = Fate.UNPROVEN if one.fate is Fate.DELIVERED else one.fate
+
+    def deleting(self, account: str, deletions: Mapping[UniqueId, Deletion]) -> None:
+        if deletions:
+            with self._at(account, write=True) as row:
+                row.deletions.update(deletions)
+                row.known = None
+
+    def deletions(self, account: str) -> Mapping[UniqueId, Deletion]:
+        with self._at(account) as row:
+            return dict(row.deletions)
 
     @staticmethod
     def _purge(row: _Account, until: int) -> None:

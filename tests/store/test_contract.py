@@ -8,7 +8,19 @@ from pathlib import Path
 import pytest
 
 from fetchd.errors import StoreError
-from fetchd.model import AccountRecord, Committed, Fate, Placement, PollResult, Seen, Staged, UniqueId
+from fetchd.model import (
+    AccountRecord,
+    AllKnown,
+    Committed,
+    Deletion,
+    Fate,
+    Placement,
+    PollResult,
+    Seen,
+    Staged,
+    UniqueId,
+)
+from fetchd.names import message_name
 from fetchd.ports import Store
 from fetchd.store.sqlite import SqliteStore
 from tests.store.memory import MemoryStore
@@ -20,9 +32,7 @@ A, B, C = UniqueId(b"uid-A"), UniqueId(b"uid-B"), UniqueId(b"uid-C")
 
 
 def committed(name: str, uid: bytes | None = A) -> Committed:
-    return Committed(
-        uid=None if uid is None else UniqueId(uid), staged=Staged(name=name, size=len(name), digest=name.encode())
-    )
+    return Committed(uid=None if uid is None else UniqueId(uid), staged=Staged(name=name, size=len(name)))
 
 
 def placement(*names: str, offset: int = 0, inode: int = 7, done: bool = False) -> Placement:
@@ -255,6 +265,115 @@ def daily(store: AnyStore, first: int, last: int) -> None:
     """Lists nothing new on each of the days after NOW from ``first`` to ``last``."""
     for day in range(first, last + 1):
         store.listed("a", vanished=[], returned=[], now=NOW + day * DAY)
+
+
+def test_what_returned_is_no_more_ours_to_delete(store: AnyStore) -> None:
+    """FAULTS 42, 43: it may be another message by now; once such, it stays such."""
+    store.commit("a", [committed("n1", A), committed("n2", B)], now=NOW)
+    store.mark("a", [C], fate=Fate.SKIPPED, now=NOW)
+    store.listed("a", vanished=[A, C], returned=[], now=NOW)
+    store.listed("a", vanished=[], returned=[A, B, C, UniqueId(b"never heard of")], now=NOW + 1)
+    seen = store.seen("a")
+    assert {uid: entry.fate for uid, entry in seen.items()} == {
+        A: Fate.UNPROVEN,
+        B: Fate.DELIVERED,
+        C: Fate.SKIPPED,
+    }
+    store.mark("a", [A], fate=Fate.DELIVERED, now=NOW)
+    assert store.seen("a")[A].fate is Fate.UNPROVEN
+
+
+def test_what_is_forgotten_is_as_if_it_had_never_been(store: AnyStore) -> None:
+    """FAULTS 43: the next message under that unique-id is a new one, with an age of its own."""
+    store.commit("a", [committed(f"n{number}", uid) for number, uid in enumerate([A, B, B, B])], now=NOW)
+    store.listed("a", vanished=[], returned=[], now=NOW, forgotten={A: 1, B: 2, UniqueId(b"never heard of"): 1})
+    assert store.seen("a") == {B: Seen(1, NOW, Fate.DELIVERED)}
+    store.commit("a", [committed("n5", A)], now=NOW + 7)
+    assert store.seen("a")[A] == Seen(1, NOW + 7, Fate.DELIVERED)
+
+
+def test_deletions_are_remembered_until_a_listing_settles_them(store: AnyStore) -> None:
+    store.commit("a", [committed("n1", A)], now=NOW)
+    store.deleting("a", {A: Deletion(1, 4096), B: Deletion(2)})
+    store.deleting("a", {})
+    assert store.deletions("a") == {A: Deletion(1, 4096), B: Deletion(2)}
+    assert store.seen("a")[A].listed
+    store.listed("a", vanished=[], returned=[], now=NOW, settled=[A])
+    assert store.deletions("a") == {B: Deletion(2)}
+    assert store.deletions("b") == {}
+    store.deleting("a", {B: Deletion(1, 5)})
+    assert store.deletions("a") == {B: Deletion(1, 5)}
+
+
+def test_a_target_is_known_from_the_first_commit_for_it_on_whoever_asks(store: AnyStore) -> None:
+    """FAULTS G 99: another account that delivers there must not create it anew either, mail or no mail."""
+    here, there = "maildir:/home/alice/Maildir", "mbox:/not-utf-8-\udcff"
+    store.mark("a", [A], fate=Fate.DELIVERED, now=NOW)
+    assert not store.delivered_into(here)
+    store.commit("a", [replace(committed("n1", A), target=here), replace(committed("n2", B), target=there)], now=NOW)
+    store.settle("a", ["n1", "n2"])
+    store.commit("b", [replace(committed("n3", A), target=here)], now=NOW)
+    assert store.delivered_into(here)
+    assert store.delivered_into(there)
+    assert not store.delivered_into("mbox:/home/alice/Maildir")
+    assert not store.delivered_into("maildir:/home/alice/Maildi")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda store: store.commit("a", [committed("n2", B)], now=NOW),
+        lambda store: store.mark("a", [B], fate=Fate.SKIPPED, now=NOW),
+        lambda store: store.listed("a", vanished=[A], returned=[], now=NOW),
+        lambda store: store.listed("a", vanished=[], returned=[], now=NOW, forgotten={A: 1}),
+        lambda store: store.listed("a", vanished=[], returned=[], now=NOW, settled=[A]),
+        lambda store: store.deleting("a", {A: Deletion(1)}),
+        lambda store: store.doubt("a"),
+    ],
+)
+def test_a_listing_of_which_everything_is_known_is_kept_until_anything_changes(store: AnyStore, change) -> None:
+    store.commit("a", [committed("n1", A)], now=NOW)
+    assert store.all_known("a") is None
+    for known in (AllKnown(b"digest"), AllKnown(b"digest", NOW)):
+        store.listed("a", vanished=[], returned=[], now=NOW, known=known)
+        store.listed("a", vanished=[], returned=[], now=NOW)
+        store.mark_troubled("a", B, now=NOW)
+        store.settle("a", ["n1"])
+        assert store.all_known("a") == known
+    change(store)
+    assert store.all_known("a") is None
+
+
+def test_doubt_makes_nothing_delivered_so_far_ours_to_delete(store: AnyStore) -> None:
+    """FAULTS 104."""
+    store.commit("a", [committed("n1", A)], now=NOW)
+    store.mark("a", [C], fate=Fate.SKIPPED, now=NOW)
+    store.doubt("a")
+    store.commit("a", [committed("n2", B)], now=NOW)
+    fates = {uid: entry.fate for uid, entry in store.seen("a").items()}
+    assert fates == {A: Fate.UNPROVEN, B: Fate.DELIVERED, C: Fate.SKIPPED}
+
+
+def test_the_newest_commit_is_remembered_whatever_the_clock_does(store: AnyStore) -> None:
+    """FAULTS 104, 106: names of files that are newer show that the store is older."""
+    assert store.last_commit("a") == 0
+    store.commit("a", [committed("n1")], now=NOW)
+    store.commit("a", [committed("n2")], now=NOW - DAY)
+    assert store.last_commit("a") == NOW
+    staged_later = message_name("a", A, seconds=NOW + 60, nonce=1, host="mx")  # before the clock stepped back
+    store.commit("a", [committed(staged_later)], now=NOW - DAY)
+    assert store.last_commit("a") == NOW + 60
+    assert not store.is_listed_since_opened("a")
+    store.listed("a", vanished=[], returned=[], now=NOW)
+    assert store.is_listed_since_opened("a")
+
+
+def test_names_of_files_tell_nothing_of_another_maildrop(store: AnyStore) -> None:
+    """FAULTS 104: an account that gets another user finds files of the old one's under its own name."""
+    store.configure({"a": ("h", "u")})
+    store.commit("a", [committed("n1")], now=NOW)
+    store.configure({"a": ("h", "v")})
+    assert store.last_commit("a") == NOW
 
 
 def test_what_vanished_is_purged_after_ninety_days_and_not_before(store: AnyStore) -> None:

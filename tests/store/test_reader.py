@@ -15,7 +15,7 @@ NOW = 1_795_461_986
 
 
 def commit(store: SqliteStore, name: str) -> None:
-    store.commit("a", [Committed(uid=UniqueId(name.encode()), staged=Staged(name, size=1, digest=b""))], now=NOW)
+    store.commit("a", [Committed(uid=UniqueId(name.encode()), staged=Staged(name, size=1))], now=NOW)
 
 
 @pytest.fixture

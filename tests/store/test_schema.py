@@ -26,7 +26,7 @@ def tables(db: sqlite3.Connection) -> set[str]:
 def test_an_empty_database_becomes_the_newest_schema_and_ours(db: sqlite3.Connection) -> None:
     assert schema.version_of(db, PATH) == 0
     schema.migrate(db, 0)
-    assert tables(db) == {"accounts", "seen", "outbox", "placements", "trouble"}
+    assert tables(db) == {"accounts", "seen", "outbox", "placements", "targets", "deletions", "trouble", "history"}
     assert schema.version_of(db, PATH) == schema.SCHEMA_VERSION == 1
     assert db.execute("PRAGMA application_id").fetchone() == (schema.APPLICATION_ID,)
 
@@ -38,13 +38,16 @@ def test_the_released_schema_is_what_it_was() -> None:
         columns = {table: [row[1] for row in db.execute(f"PRAGMA table_info({table})")] for table in tables(db)}
     assert columns == {
         "accounts": [
-            *("id", "name", "host", "user", "listed_at"),
+            *("id", "name", "host", "user", "listed_at", "committed_at", "known_listing", "known_oldest"),
             *("delivered", "last_success", "last_failure", "last_error", "not_before"),
         ],
         "seen": ["account", "uid", "first_seen", "copies", "fate", "gone_since"],
-        "outbox": ["seq", "account", "name", "uid", "size", "digest", "target"],
+        "outbox": ["seq", "account", "name", "uid", "size", "target"],
         "placements": ["id", "account", "inode", "offset", "length", "digest", "names", "done"],
+        "targets": ["target"],
+        "deletions": ["account", "uid", "copies", "size"],
         "trouble": ["account", "uid", "since"],
+        "history": ["account", "quarter", "messages"],
     }
 
 

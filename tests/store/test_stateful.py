@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from fetchd.errors import StoreError
-from fetchd.model import Committed, Fate, Placement, PollResult, Staged, UniqueId
+from fetchd.model import AllKnown, Committed, Deletion, Fate, Placement, PollResult, Staged, UniqueId
 from fetchd.store.sqlite import SqliteStore
 from tests.store.memory import MemoryStore
 
@@ -24,6 +24,7 @@ uids = st.lists(uid, max_size=6)
 names = st.lists(st.sampled_from([f"n{number}" for number in range(12)]), max_size=4)
 times = st.integers(0, 5000).map(lambda days: days * 43_200)
 ages = st.one_of(st.integers(0, 4), st.sampled_from([89 * 2, 90 * 2, 91 * 2, 2000])).map(lambda days: days * 43_200)
+TARGETS = ("maildir:/home/a", "mbox:/var/mail/ä", "mbox:/not-utf-8-\udcff")
 committed = st.builds(
     Committed,
     uid=st.one_of(st.none(), uid),
@@ -31,9 +32,8 @@ committed = st.builds(
         Staged,
         name=st.sampled_from([f"n{number}" for number in range(12)]),
         size=st.integers(0, 2**62),
-        digest=st.binary(min_size=16, max_size=16),
     ),
-    target=st.sampled_from(["maildir:/home/a", "mbox:/var/mail/ä", "mbox:/not-utf-8-\udcff"]),
+    target=st.sampled_from(TARGETS),
 )
 placement = st.builds(
     Placement,
@@ -99,8 +99,32 @@ class StoreEqualsModel(RuleBasedStateMachine):
         known = st.one_of(uid, st.sampled_from(sorted(self.model.seen(name)) or [UniqueId(b"")]))
         vanished = data.draw(st.lists(known, max_size=4), label="vanished")
         returned = data.draw(st.lists(known, max_size=4), label="returned")
-        self.model.listed(name, vanished=vanished, returned=returned, now=self.now)
-        self.store.listed(name, vanished=vanished, returned=returned, now=self.now)
+        forgotten = data.draw(st.dictionaries(known, st.integers(1, 3), max_size=3), label="forgotten")
+        settled = data.draw(st.lists(known, max_size=3), label="settled")
+        known_all = data.draw(st.one_of(st.none(), st.builds(AllKnown, st.binary(max_size=2), st.none() | st.just(1))))
+        for one in (self.model, self.store):
+            one.listed(
+                name,
+                vanished=vanished,
+                returned=returned,
+                now=self.now,
+                forgotten=forgotten,
+                settled=settled,
+                known=known_all,
+            )
+
+    @rule(name=account, data=st.data())
+    def deleting(self, name: str, data: st.DataObject) -> None:
+        known = st.one_of(uid, st.sampled_from(sorted(self.model.seen(name)) or [UniqueId(b"")]))
+        size = st.one_of(st.none(), st.integers(0, 2**62))
+        asked = data.draw(st.dictionaries(known, st.builds(Deletion, st.integers(1, 3), size), max_size=4))
+        self.model.deleting(name, asked)
+        self.store.deleting(name, asked)
+
+    @rule(name=account)
+    def doubt(self, name: str) -> None:
+        self.model.doubt(name)
+        self.store.doubt(name)
 
     @rule(name=account, where=placement)
     def appending(self, name: str, where: Placement) -> None:
@@ -147,8 +171,12 @@ class StoreEqualsModel(RuleBasedStateMachine):
         assert list(self.store.accounts()) == list(self.model.accounts())
         for name in ACCOUNTS:
             assert self.store.knows(name) == self.model.knows(name)
+            assert self.store.all_known(name) == self.model.all_known(name)
+            assert self.store.last_commit(name) == self.model.last_commit(name)
             assert self.store.seen(name) == self.model.seen(name)
             assert self.store.troubled(name) == self.model.troubled(name)
+            assert all(self.store.delivered_into(one) == self.model.delivered_into(one) for one in TARGETS)
+            assert self.store.deletions(name) == self.model.deletions(name)
             assert list(self.store.outbox(name)) == list(self.model.outbox(name))
             assert list(self.store.journal(name).placements()) == list(self.model.journal(name).placements())
 
