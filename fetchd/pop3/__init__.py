@@ -49,6 +49,7 @@ from fetchd.pop3.protocol import Limits
 from fetchd.pop3.replies import is_positive
 from fetchd.pop3.session import POP3Session
 from fetchd.pop3.tls import TlsContexts, client_context
+from fetchd.pop3.trace import Trace
 from fetchd.ports import Deleted, Retrieved
 
 __all__ = [
@@ -79,6 +80,7 @@ __all__ = [
     "TlsContexts",
     "TlsError",
     "TlsMode",
+    "Trace",
     "UniqueId",
     "UsageError",
     "client_context",

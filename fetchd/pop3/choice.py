@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from fetchd.errors import PolicyError, Retry, TlsError, UsageError, printable
-from fetchd.model import Secret
+from fetchd.model import CERTIFICATE_WAY, CHALLENGED_WAYS, LOGIN_WAYS, PASSWORD_WAYS, TOKEN_WAYS, Secret
 from fetchd.pop3.binding import ChannelBinding
 from fetchd.pop3.mechanisms import CramMd5, External, Login, Plain
 from fetchd.pop3.oauth import OAuthBearer, XOAuth2
@@ -19,17 +19,14 @@ APOP: Final = "APOP"
 USER: Final = "USER"
 """USER and PASS. This one and APOP are commands of their own; all other ways are SASL mechanisms, sent by AUTH."""
 
-_SCRAM: Final = ("SCRAM-SHA-256", "SCRAM-SHA-1")
-_SCRAM_PLUS: Final = tuple(f"{name}-PLUS" for name in _SCRAM)
+_SCRAM: Final = frozenset(way for way in PASSWORD_WAYS if way.startswith("SCRAM-"))
+_SCRAM_PLUS: Final = frozenset(way for way in _SCRAM if way.endswith("-PLUS"))
 _SIMPLE: Final[dict[str, Callable[[bytes, Secret], Mechanism]]] = {
     CramMd5.name: CramMd5,
     Plain.name: Plain,
     Login.name: Login,
 }
-_OTHER_PASSWORD_WAYS: Final = (CramMd5.name, APOP, Plain.name, Login.name, USER)
-# The standard comes first where both are offered. Microsoft has XOAUTH2 only.
-_TOKEN_WAYS: Final = (OAuthBearer.name, XOAuth2.name)
-_REVEALING: Final = frozenset({Plain.name, Login.name, USER, *_TOKEN_WAYS})
+_REVEALING: Final = frozenset(LOGIN_WAYS) - {*CHALLENGED_WAYS, CERTIFICATE_WAY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +135,7 @@ def mechanism(way: str, credentials: Credentials, offer: Offer) -> Mechanism:
         UsageError: it cannot carry the user, or does not take these credentials.
     """
     match credentials:
-        case PasswordLogin(user, password) if way in {*_SCRAM, *_SCRAM_PLUS}:
+        case PasswordLogin(user, password) if way in _SCRAM:
             return Scram(way, user, password=password, binding=_binding(way, offer))
         case PasswordLogin(user, password) if way in _SIMPLE:
             return _SIMPLE[way](user, password)
@@ -156,12 +153,12 @@ def _ways(credentials: Credentials, offer: Offer) -> tuple[str, ...]:
         case PasswordLogin(user, password):
             if offer.private and not is_portable(user, password):
                 # Whether SCRAM would work depends on the server, and a password that is refused may lock us out.
-                return (*_OTHER_PASSWORD_WAYS, *_SCRAM_PLUS, *_SCRAM)
-            return (*_SCRAM_PLUS, *_SCRAM, *_OTHER_PASSWORD_WAYS)
+                return tuple(sorted(PASSWORD_WAYS, key=_SCRAM.__contains__))
+            return PASSWORD_WAYS
         case TokenLogin():
-            return _TOKEN_WAYS
+            return TOKEN_WAYS
         case ExternalLogin():
-            return (External.name,)
+            return (CERTIFICATE_WAY,)
 
 
 def _is_offered(way: str, credentials: Credentials, offer: Offer, *, wished: bool) -> bool:

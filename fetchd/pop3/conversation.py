@@ -7,6 +7,7 @@ sink or Ctrl-C, drops the line, and nothing more is sent on it; not even QUIT, w
 import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Final, NoReturn
 
 from fetchd.errors import AccountError, NetworkError, ProtocolError, UsageError
@@ -14,20 +15,23 @@ from fetchd.model import Reply, Tls
 from fetchd.pop3.commands import Command
 from fetchd.pop3.events import NEED_DATA, BodyChunk, Challenge, Event, Greeting, ListLines, ReplyEnded, StatusReply
 from fetchd.pop3.protocol import Limits, Pop3Protocol, State
+from fetchd.pop3.trace import Mask, Trace
 from fetchd.pop3.transport import RECEIVE_OCTETS, Transport
 from fetchd.ports import Write
 
-WINDOW_OCTETS: Final = 4096
-"""The most octets of commands in flight. A server that has stopped reading, because it is itself waiting for us to take
-its bodies, still has that much room in its socket's buffer: so our writes never block on our own reading."""
+WINDOW_OCTETS: Final = 16 * 1024
+"""The most octets of commands in flight. A server may stop reading because it waits for us to take its bodies; all that
+is in flight then fits into our own socket's buffer (``transport.SEND_BUFFER``): so we never wait for each other."""
 
 
 class Conversation:
     """One session's commands and replies over a transport."""
 
-    def __init__(self, transport: Transport, *, limits: Limits) -> None:
+    def __init__(self, transport: Transport, *, limits: Limits, trace: Trace | None = None) -> None:
         self.transport = transport
-        self._protocol = Pop3Protocol(peer=transport.peer, limits=limits)
+        self._trace = trace
+        self._secret = b""
+        self._protocol = Pop3Protocol(peer=transport.peer, limits=limits, trace=trace)
 
     @property
     def state(self) -> State:
@@ -45,7 +49,9 @@ class Conversation:
 
     def greeting(self) -> Reply:
         """Reads the greeting; all of it may take as long as any other single read."""
-        with self.unbroken(), self.transport.within(self.transport.timeout, "the greeting"):
+        if self._trace is not None:
+            self._trace.note(f"connected to {self.transport.peer}{self._by_tls()}")
+        with self.unbroken("the greeting"), self.transport.within(self.transport.timeout, "the greeting"):
             event = self._next()
             if not isinstance(event, Greeting):
                 _out_of_step(event)
@@ -90,18 +96,24 @@ class Conversation:
             while True:
                 event = self._next()
                 if isinstance(event, StatusReply):
-                    return event.reply
+                    return self._without_secret(event.reply)
                 if not isinstance(event, Challenge):
                     _out_of_step(event)
-                self.transport.send(self._protocol.answer(self._answered(event, answer)))
+                self._send_answer(self._answered(event, answer))
 
     def _answered(self, challenge: Challenge, answer: Callable[[bytes], bytes]) -> bytes:
         try:
             return answer(challenge.text)
         except AccountError:
             with suppress(NetworkError):
-                self.transport.send(self._protocol.answer(b"*"))
+                self._send_answer(b"*")
             raise
+
+    def _send_answer(self, line: bytes) -> None:
+        data = self._protocol.answer(line)
+        if self._trace is not None:
+            self._trace.answered(line)
+        self.transport.send(data)
 
     def send(self, *commands: Command) -> None:
         """Sends commands with one write; their replies are then due, in that order.
@@ -113,6 +125,8 @@ class Conversation:
             self.check_silent()
         data = b"".join([self._protocol.send(command) for command in commands])
         with self.unbroken():
+            if self._trace is not None:
+                self._trace.sent(commands)
             self.transport.send(data)
 
     def read_status(self) -> Reply:
@@ -130,29 +144,47 @@ class Conversation:
         Returns:
             The status line, and how many octets were written.
         """
-        with self.unbroken():
+        try:
             reply = self._status()
-            octets = 0
-            write = None
-            while reply.ok:
-                event = self._next()
-                if isinstance(event, BodyChunk):
-                    write = opened() if write is None else write
-                    write(event.data)
-                    octets += len(event.data)
-                elif isinstance(event, ReplyEnded):
-                    if write is None:
-                        opened()
-                    break
-                else:
-                    _out_of_step(event)
-            return reply, octets
+            return reply, self._body(opened) if reply.ok else 0
+        except BaseException as error:
+            self._broke(error)
+            raise
+
+    def _body(self, opened: Callable[[], Write]) -> int:
+        octets = 0
+        write = None
+        while True:
+            event = self._next()
+            if isinstance(event, BodyChunk):
+                write = opened() if write is None else write
+                write(event.data)
+                octets += len(event.data)
+            elif isinstance(event, ReplyEnded):
+                if write is None:
+                    opened()
+                return octets
+            else:
+                _out_of_step(event)
 
     def start_tls(self, settings: Tls, context: ssl.SSLContext | None) -> None:
         """Goes over to TLS after a positive reply to STLS."""
         with self.unbroken():
             self.transport.start_tls(settings, context)
             self._protocol.tls_started()
+            if self._trace is not None:
+                self._trace.note(f"secured{self._by_tls()}")
+
+    def hide(self, secret: bytes, *, user: bytes) -> None:
+        """Says what no refusal that is returned, and no trace, may show wherever it turns up.
+
+        In a trace that is the user's name too, if it is an address.
+        """
+        self._secret = secret
+        if self._trace is not None:
+            self._trace.hide(secret)
+            if b"@" in user:
+                self._trace.hide(user)
 
     def expect_messages(self, count: int) -> None:
         """Says how many messages STAT claims, so that an endless list is cut off early."""
@@ -188,16 +220,21 @@ class Conversation:
         """Drops the line on whatever is raised inside; ``what`` was being read when the server broke the protocol."""
         try:
             yield
-        except ProtocolError as error:
-            if self.state is State.BROKEN:
-                self.transport.close()
-                raise
-            raised = ProtocolError(f"{self.transport.peer}: in {what}: {error}")
+        except BaseException as error:
+            self._broke(error, what)
+            raise
+
+    def _broke(self, error: BaseException, what: str = "") -> None:
+        """Drops the line; raises a ``ProtocolError`` that says whose it is and where, if this one does not."""
+        if not isinstance(error, ProtocolError):
+            self.drop(str(error) or type(error).__name__)
+        elif self.state is State.BROKEN:
+            self.transport.close()
+        else:
+            where = f" in {what}:" if what else ""
+            raised = ProtocolError(f"{self.transport.peer}:{where} {error}")
             self.drop(str(raised))
             raise raised from error
-        except BaseException as error:
-            self.drop(str(error) or type(error).__name__)
-            raise
 
     def check_silent(self) -> None:
         """Makes an error of what the server said, or of its leaving, while nothing was asked (a "-ERR idle" often)."""
@@ -208,12 +245,23 @@ class Conversation:
                 self._receive(early)
                 self._protocol.next_event()
 
+    def _by_tls(self) -> str:
+        return f" by {self.transport.tls_version}" if self.transport.tls_version else ""
+
     def _status(self) -> Reply:
         self.transport.reply_due()
         event = self._next()
         if not isinstance(event, StatusReply):
             _out_of_step(event)
-        return event.reply
+        return self._without_secret(event.reply)
+
+    def _without_secret(self, reply: Reply) -> Reply:
+        """Some servers repeat in ``-ERR`` what they were sent, and that text ends up in errors."""
+        if reply.ok or not self._secret:
+            return reply
+        mask = Mask()  # made only here, for most sessions never need one
+        mask.hide(self._secret)
+        return replace(reply, text=mask(reply.text))
 
     def _next(self) -> Event:
         while True:

@@ -1,7 +1,8 @@
 """From a host's name to a connected socket.
 
 The addresses are raced, IPv6 and IPv4 in turn (RFC 8305): a black hole among them costs a quarter of a second, not a
-timeout. The system's resolver blocks, for as long as it is configured to.
+timeout. The system's resolver blocks, for as long as it is configured to: who cannot wait for it brings a
+:data:`Resolve` of his own.
 """
 
 import os
@@ -21,7 +22,14 @@ STAGGER_SECONDS: Final = 0.25
 MOST_ADDRESSES: Final = 10
 """How many addresses of a host are tried, however many it has."""
 
-_Info = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[object, ...]]
+AddressInfo = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[object, ...]]
+"""One of the tuples that ``socket.getaddrinfo`` returns."""
+
+Resolve = Callable[[str, int, float], Sequence[AddressInfo]]
+"""Returns the stream addresses of a host and a TCP port; it should take no longer than so many seconds.
+
+Raises ``OSError`` (``socket.gaierror``, ``TimeoutError``) or ``UnicodeError`` where it cannot tell.
+"""
 
 
 class _Source(NamedTuple):
@@ -41,6 +49,7 @@ def dial(
     source_address: str | None = None,
     peer: str = "",
     stagger: float = STAGGER_SECONDS,
+    resolve: Resolve | None = None,
 ) -> socket.socket:
     """Connects to the first of a host's addresses that answers.
 
@@ -50,23 +59,28 @@ def dial(
     Args:
         host: a name or an address.
         port: TCP port.
-        seconds: for connecting as a whole, once the name is resolved.
+        seconds: for resolving the name and connecting, as a whole.
         clock: seconds that only grow.
         source_address: the address of ours to connect from; only addresses of its family are tried.
         peer: how messages begin; by default host and port.
         stagger: seconds that an address may take before the next one is tried too.
+        resolve: None for :func:`resolve_by_system`, which may take longer than it should.
 
     Raises:
         NetworkError: the name cannot be resolved, or no address answers; the message says of each one why.
     """
     peer = peer or shown(host, port)
     source = _source(source_address, peer) if source_address else None
-    found = _resolve(host, port, peer)
+    ends = clock() + seconds
+    found = _resolved(resolve or resolve_by_system, host, port, seconds=seconds, peer=peer)
+    left = ends - clock()
+    if left <= 0 < seconds:
+        raise NetworkError(f"{peer}: resolving the name took longer than {seconds:.3g} s")
     if source is not None:
         found = [info for info in found if info[0] == source.family]
     tried = _in_turn(found)[:MOST_ADDRESSES]
     with _Race(source, clock=clock) as race:
-        winner = race.run(tried, seconds=seconds, stagger=stagger)
+        winner = race.run(tried, seconds=left, stagger=stagger)
         if winner is not None:
             return winner
         failures = race.failures()
@@ -83,9 +97,14 @@ def shown(host: str, port: object) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _resolve(host: str, port: int, peer: str) -> list[_Info]:
+def resolve_by_system(host: str, port: int, _seconds: float) -> Sequence[AddressInfo]:
+    """Asks the system's resolver, and waits for it for as long as it takes: see :data:`Resolve`."""
+    return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+
+
+def _resolved(resolve: Resolve, host: str, port: int, *, seconds: float, peer: str) -> list[AddressInfo]:
     try:
-        return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        return list(resolve(host, port, seconds))
     except (OSError, UnicodeError) as error:
         said = reason(error) if isinstance(error, OSError) else "not a host name"
         raise NetworkError(f"{peer}: the name cannot be resolved: {said}") from error
@@ -100,7 +119,7 @@ def _source(text: str, peer: str) -> _Source:
     return _Source(text, family, address)
 
 
-def _in_turn(found: Sequence[_Info]) -> list[_Info]:
+def _in_turn(found: Sequence[AddressInfo]) -> list[AddressInfo]:
     """Returns addresses by turns of family, beginning with that of the first (RFC 8305 §4)."""
     first = [info for info in found if info[0] == found[0][0]]
     others = [info for info in found if info[0] != found[0][0]]
@@ -110,7 +129,7 @@ def _in_turn(found: Sequence[_Info]) -> list[_Info]:
 class _Attempt:
     """One connection on its way."""
 
-    def __init__(self, info: _Info, *, began: float) -> None:
+    def __init__(self, info: AddressInfo, *, began: float) -> None:
         self.info = info
         self.began = began
         self.failure = ""
@@ -163,7 +182,7 @@ class _Race:
         for attempt in self._attempts:
             attempt.close()
 
-    def run(self, addresses: Iterable[_Info], *, seconds: float, stagger: float) -> socket.socket | None:
+    def run(self, addresses: Iterable[AddressInfo], *, seconds: float, stagger: float) -> socket.socket | None:
         """Returns the socket of the first address that answers; None where none did in time."""
         waiting = list(addresses)
         now = self._clock()
@@ -187,7 +206,7 @@ class _Race:
             for attempt in self._attempts
         ]
 
-    def _start(self, info: _Info) -> bool:
+    def _start(self, info: AddressInfo) -> bool:
         """Begins to connect; returns False where that failed at once."""
         attempt = _Attempt(info, began=self._clock())
         self._attempts.append(attempt)

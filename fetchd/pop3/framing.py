@@ -15,6 +15,10 @@ DOT: Final = b"."
 
 # On text that is not the same buffer over and over, a regular expression finds this in half the time of bytes.find.
 _FIRST_DOT: Final = {CRLF: re.compile(rb"\r\n\."), LF: re.compile(rb"\n\.")}
+_END: Final = {line_end: line_end + DOT + line_end for line_end in (CRLF, LF)}
+_PREFIXES: Final = {
+    line_end: tuple(end[:size] for size in range(len(end) - 1, 0, -1)) for line_end, end in _END.items()
+}
 _MIXED: Final = {
     CRLF: "a line ends in a bare LF, although the greeting ended in CRLF",
     LF: "a line ends in CRLF, although the greeting ended in a bare LF",
@@ -61,8 +65,7 @@ class BodyDecoder:
         self._line_end = line_end
         self._stuffed = line_end + DOT
         self._find_dot = _FIRST_DOT[line_end].search
-        self._end = line_end + DOT + line_end
-        self._prefixes = tuple(self._end[:size] for size in range(len(self._end) - 1, 0, -1))
+        self._end = _END[line_end]
         # The first line follows the status line's end: with that end put in front, it is a line like any other.
         self._held = line_end
         self._virtual = len(line_end)
@@ -82,7 +85,10 @@ class BodyDecoder:
         if self.ended:
             return b"", start
         shift = 0
-        if self._held:
+        virtual = self._virtual
+        if virtual and start >= virtual and data.startswith(self._line_end, start - virtual):
+            start -= virtual  # the status line's end is right there: no need to copy all that follows
+        elif self._held:
             shift = start - len(self._held)
             data = self._held + data[start:]
             start = 0
@@ -96,18 +102,18 @@ class BodyDecoder:
             held = self._undecided(data)
             stop = len(data) - len(held)
             position = len(data)
-        content = data[start:stop]
-        if dot:
-            content = content.replace(self._stuffed, self._line_end)
         self._held = held
-        if content and self._virtual:
-            content = content[self._virtual :]
-            self._virtual = 0
-        return content, position + shift
+        if stop == start:
+            return b"", position + shift
+        self._virtual = 0
+        if dot and dot.start() < stop:
+            content = data[start:stop].replace(self._stuffed, self._line_end)
+            return content[virtual:], position + shift
+        return data[start + virtual : stop], position + shift
 
     def _undecided(self, data: bytes) -> bytes:
         """Returns the longest tail that may become the terminator, or a stuffed dot."""
-        for prefix in self._prefixes:
+        for prefix in _PREFIXES[self._line_end]:
             if data.endswith(prefix):
                 return prefix
         return b""

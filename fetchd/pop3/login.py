@@ -6,7 +6,7 @@ to everybody, and refuse it with ``[AUTH]``); so one way that sends the password
 listens. What worked is remembered and comes first the next time, so that no account collects failed logins.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from fetchd.errors import AuthenticationError, NetworkError, ProtocolError, SecretError
@@ -145,7 +145,6 @@ class _Attempt:
                 reply, detail = self._by_sasl(way)
         if not reply.ok:
             said = f" ({detail})" if detail else ""
-            reply = _without(_secret(self.credentials), reply)
             raise refused_login(reply, f"{self.conversation.transport.peer}: the login by {way} was refused{said}")
 
     def _by_user(self, login: PasswordLogin) -> Reply:
@@ -171,13 +170,14 @@ class _Attempt:
 
 
 def _check_secret(conversation: Conversation, credentials: Credentials) -> None:
-    if _FORBIDDEN.intersection(_secret(credentials)):
+    if _FORBIDDEN.intersection(secret_of(credentials)):
         raise SecretError(
             f"{conversation.transport.peer}: the password holds CR, LF or NUL, which no POP3 command can carry"
         )
 
 
-def _secret(credentials: Credentials) -> bytes:
+def secret_of(credentials: Credentials) -> bytes:
+    """Returns the password or the token; empty where there is none."""
     match credentials:
         case PasswordLogin(password=secret) | TokenLogin(token=secret):
             return secret.reveal()
@@ -189,8 +189,3 @@ def _as_secret(password: str | bytes | Secret) -> Secret:
     if isinstance(password, Secret):
         return password
     return Secret(password.encode() if isinstance(password, str) else password)
-
-
-def _without(secret: bytes, reply: Reply) -> Reply:
-    """Some servers repeat in ``-ERR`` what they were sent; no message of ours does."""
-    return replace(reply, text=reply.text.replace(secret, b"***")) if secret and secret in reply.text else reply

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+from fetchd.model import Capabilities
+
 
 @dataclass(slots=True)
 class ServerMemory:
@@ -14,6 +16,8 @@ class ServerMemory:
         capa_works: it has answered CAPA.
         is_lock_step: the server lists PIPELINING, and loses commands that come before it has answered (FAULTS C 47).
         is_pipelining: it has answered several commands that came together: what breaks later has other reasons.
+        before_login: what CAPA said before the last login that succeeded, and the TLS version of the line on which it
+            said so ("" for a plain line); None where there was none, or it may have changed.
     """
 
     way: str = ""
@@ -22,6 +26,7 @@ class ServerMemory:
     capa_works: bool = False
     is_lock_step: bool = False
     is_pipelining: bool = False
+    before_login: tuple[str, Capabilities] | None = None
 
     def order(self, ways: list[str]) -> list[str]:
         """Returns ways to log in, in the order in which they are to be tried."""
@@ -39,3 +44,12 @@ class ServerMemory:
     def broke(self, *, pipelined: bool) -> None:
         """Notes that the line broke, or fell silent; where it does in lock-step, pipelining was not to blame."""
         self.is_lock_step = pipelined and not self.is_pipelining
+
+    def offered_before(self, tls_version: str) -> Capabilities | None:
+        """Returns what the server said before a login that succeeded, on a line as secure as this one; None if unknown.
+
+        A list from another line is none (RFC 2595 §4).
+        """
+        if self.before_login is None or self.before_login[0] != tls_version:
+            return None
+        return self.before_login[1]

@@ -46,6 +46,13 @@ def start_tls(conversation: Conversation, settings: Tls, context: ssl.SSLContext
 
 def ask_capabilities(conversation: Conversation) -> Capabilities:
     """Returns what CAPA says now; empty where the server has no CAPA."""
+    conversation.check_idle()
+    conversation.send(CAPA)
+    return read_capabilities(conversation)
+
+
+def read_capabilities(conversation: Conversation) -> Capabilities:
+    """Reads the reply to the oldest command in flight, which is CAPA."""
     lines: list[bytes] = []
-    reply = conversation.ask_lines(CAPA, lines.extend)
+    reply = conversation.read_lines(CAPA, lines.extend)
     return parse_capabilities(lines) if reply.ok else Capabilities()

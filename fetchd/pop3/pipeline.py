@@ -8,8 +8,9 @@ from fetchd.pop3.commands import Command
 from fetchd.pop3.conversation import WINDOW_OCTETS, Conversation
 from fetchd.pop3.memory import ServerMemory
 
-WINDOW: Final = 32
-"""How many commands are in flight by default, where the server can take it."""
+WINDOW: Final = 1024
+"""How many commands are in flight by default, where the server can take it: at 80 ms from server to client, small mail
+needs that many to come in at the line's speed."""
 
 T = TypeVar("T")
 

@@ -22,10 +22,21 @@ from typing import Final, NoReturn
 from fetchd.errors import AccountError, NetworkError, ProtocolError, UsageError, printable
 from fetchd.model import Reply
 from fetchd.pop3.commands import Command, ReplyKind
-from fetchd.pop3.events import NEED_DATA, Challenge, Event, Greeting, NeedData, ReplyEnded, StatusReply
+from fetchd.pop3.events import (
+    NEED_DATA,
+    BodyChunk,
+    Challenge,
+    Event,
+    Greeting,
+    ListLines,
+    NeedData,
+    ReplyEnded,
+    StatusReply,
+)
 from fetchd.pop3.framing import CRLF, BodyDecoder, LineDecoder, take_line
 from fetchd.pop3.multiline import BodyReply, ListReply
 from fetchd.pop3.replies import parse_status, reject_tls_record
+from fetchd.pop3.trace import Trace
 
 
 class State(StrEnum):
@@ -80,7 +91,8 @@ class Limits:
     Attributes:
         line: octets of one status line or list line, its end included. Lines of a message have no limit.
         list_lines: lines of one LIST or UIDL.
-        list_octets: octets of one LIST or UIDL, or of any other list, without line ends.
+        list_octets: octets of one LIST or UIDL, or of any other list, without line ends; a million messages with
+            unique-ids of 32 octets, or half a million with 70, the most that RFC 1939 permits.
         capability_lines: lines of one CAPA.
         capability_octets: octets of one CAPA.
         body: octets of one message as received, None for no limit.
@@ -91,7 +103,7 @@ class Limits:
 
     line: int = 8192
     list_lines: int = 1_000_000
-    list_octets: int = 128 * 1024 * 1024
+    list_octets: int = 40 * 1024 * 1024
     capability_lines: int = 1000
     capability_octets: int = 64 * 1024
     body: int | None = None
@@ -107,19 +119,26 @@ class Pop3Protocol:
         peer: how error messages name the server.
         limits: see :class:`Limits`.
         login_pipelining: this server is known to take commands that are sent before PASS or APOP is answered.
+        trace: is told of every line that came from the server, before it is parsed.
 
     An error that it raises while receiving leaves it BROKEN: every further call raises ``NetworkError``. A
     ``UsageError`` changes nothing.
     """
 
     def __init__(
-        self, *, peer: str = "the server", limits: Limits | None = None, login_pipelining: bool = False
+        self,
+        *,
+        peer: str = "the server",
+        limits: Limits | None = None,
+        login_pipelining: bool = False,
+        trace: Trace | None = None,
     ) -> None:
         self.state = State.GREETING
         self._outlook = State.GREETING  # the state once all that is pending is answered
         self._peer = peer
         self._limits = limits or Limits()
         self._login_pipelining = login_pipelining
+        self._trace = trace
         self._reason = ""
         self._tls_due = False
         self._answer_due = False
@@ -278,6 +297,8 @@ class Pop3Protocol:
         line = self._take_line()
         if line is None:
             return NEED_DATA
+        if self._trace is not None:
+            self._trace.status(line)
         reply = parse_status(line)
         self.state = self._outlook = State.AUTHORIZATION if reply.ok else State.CLOSED
         return Greeting(reply)
@@ -290,6 +311,8 @@ class Pop3Protocol:
             return NEED_DATA
         if in_exchange and (line == b"+" or line.startswith(b"+ ")):
             return self._challenge(command, line[1:])
+        if self._trace is not None:
+            self._trace.status(line, command)
         reply = self._parse_status(line, command)
         if reply.ok and command.kind in {ReplyKind.LINES, ReplyKind.BODY}:
             self._reply = self._multi_line(command)
@@ -309,6 +332,8 @@ class Pop3Protocol:
             raise
 
     def _challenge(self, command: Command, text: bytes) -> Challenge:
+        if self._trace is not None:
+            self._trace.challenged()
         self._challenges += 1
         if self._challenges > self._limits.challenges:
             raise ProtocolError(f"more than {self._limits.challenges} challenges")
@@ -349,11 +374,15 @@ class Pop3Protocol:
                 return NEED_DATA
             event, self._at = reply.feed(self._data, self._at)
             if event is not None:
+                if self._trace is not None:
+                    _show(event, self._trace)
                 return event
             if not reply.ended:
                 return NEED_DATA
         self._reply = None
         self._pending.popleft()
+        if self._trace is not None:
+            self._trace.ended(is_message=reply.command.kind is ReplyKind.BODY)
         return ReplyEnded(reply.command)
 
     # ── breaking ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -377,3 +406,10 @@ class Pop3Protocol:
         self._data, self._at = b"", 0
         self._pending.clear()
         self._reply = None
+
+
+def _show(event: Event, trace: Trace) -> None:
+    if isinstance(event, ListLines):
+        trace.listed(event.lines)
+    elif isinstance(event, BodyChunk):
+        trace.received(len(event.data))

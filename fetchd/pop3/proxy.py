@@ -16,7 +16,7 @@ from python_socks.sync import Proxy as Negotiator
 
 from fetchd.errors import NetworkError
 from fetchd.model import Proxy, ProxyKind
-from fetchd.pop3.dial import dial, shown
+from fetchd.pop3.dial import Resolve, dial, shown
 from fetchd.pop3.tls import reason
 
 MOST_HEAD_OCTETS: Final = 16 * 1024
@@ -33,6 +33,7 @@ def dial_through(
     seconds: float,
     clock: Callable[[], float],
     source_address: str | None = None,
+    resolve: Resolve | None = None,
 ) -> socket.socket:
     """Connects to a host through a proxy.
 
@@ -43,13 +44,22 @@ def dial_through(
         seconds: for all of it: reaching the proxy, and its reaching the host.
         clock: seconds that only grow.
         source_address: the address of ours to connect to the proxy from.
+        resolve: how the proxy's name is resolved; None for the system's resolver.
 
     Raises:
         NetworkError: the proxy cannot be reached, or does not connect us; the message names it, and no password.
     """
     named = f"{shown(host, port)}: the proxy {proxy.kind}://{shown(proxy.host, proxy.port)}"
     ends = clock() + seconds
-    sock = dial(proxy.host, proxy.port, seconds=seconds, clock=clock, source_address=source_address, peer=named)
+    sock = dial(
+        proxy.host,
+        proxy.port,
+        seconds=seconds,
+        clock=clock,
+        source_address=source_address,
+        peer=named,
+        resolve=resolve,
+    )
     kind = _HttpLine if proxy.kind is ProxyKind.HTTP else _Line
     line = kind(fileno=sock.detach())
     line.left = lambda: ends - clock()

@@ -9,9 +9,11 @@ from collections.abc import Iterable
 from typing import Final
 
 from fetchd.errors import ProtocolError, printable
-from fetchd.model import Capabilities, MessageInfo, Reply, UniqueId
+from fetchd.model import Capabilities, Reply, UniqueId
 
 MOST_DIGITS: Final = 19
+MOST_OCTETS: Final = 2**63 - 1
+"""The largest size of a message that is believed: what is larger fits no file, and no column of a database."""
 
 _STATUS: Final = re.compile(rb"(\+OK|-ERR)(?:[ ]+(.*)|)", re.IGNORECASE | re.DOTALL)
 # RFC 2449 §8: resp-level is any printable character but "/" and "]".
@@ -84,8 +86,8 @@ def parse_stat(text: bytes) -> tuple[int, int]:
     return int(match[1]), int(match[2])
 
 
-def parse_listing(line: bytes) -> MessageInfo:
-    """Returns one line of LIST (RFC 1939 §5).
+def parse_listing(line: bytes) -> tuple[int, int]:
+    """Returns one line of LIST (RFC 1939 §5) as message number and size in octets.
 
     The number has to be right, for we shall ask by it. The size is a hint that nobody relies on, and real servers send
     -1, or nothing: whatever is not a number counts as unknown, and is given as 0.
@@ -95,7 +97,8 @@ def parse_listing(line: bytes) -> MessageInfo:
     """
     number, _, size = line.partition(b" ")
     claimed = size.strip(b" ").partition(b" ")[0]
-    return MessageInfo(_message_number(number, line), int(claimed) if _is_number(claimed) else 0)
+    octets = int(claimed) if _is_number(claimed) else 0
+    return _message_number(number, line), octets if octets <= MOST_OCTETS else 0
 
 
 def named_message(reply: Reply) -> int | None:
@@ -118,32 +121,6 @@ def parse_unique_id(line: bytes) -> tuple[int, UniqueId]:
     if not uid:
         raise ProtocolError(f'no unique-id: "{printable(line)}"')
     return _message_number(number, line), UniqueId(uid)
-
-
-def add_listings(lines: Iterable[bytes], listed: dict[int, MessageInfo]) -> None:
-    """Parses lines of LIST into ``listed``, in their order.
-
-    Raises:
-        ProtocolError: a line cannot be read, or a message number occurs twice.
-    """
-    for line in lines:
-        info = parse_listing(line)
-        if info.number in listed:
-            raise ProtocolError(f"message {info.number} is listed twice")
-        listed[info.number] = info
-
-
-def add_unique_ids(lines: Iterable[bytes], listed: dict[int, UniqueId]) -> None:
-    """Parses lines of UIDL into ``listed``, in their order.
-
-    Raises:
-        ProtocolError: a line cannot be read, or a message number occurs twice.
-    """
-    for line in lines:
-        number, uid = parse_unique_id(line)
-        if number in listed:
-            raise ProtocolError(f"message {number} is listed twice")
-        listed[number] = uid
 
 
 def parse_capabilities(lines: Iterable[bytes]) -> Capabilities:

@@ -6,12 +6,21 @@ from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
 from email.message import EmailMessage
+from functools import partial
 from io import BytesIO
 from socket import socket
 from types import TracebackType
 from typing import Protocol, Self
 
-from fetchd.errors import NetworkError
+from fetchd.errors import (
+    LoginDelayError,
+    MailboxBusyError,
+    NetworkError,
+    PolicyError,
+    POP3Error,
+    ProtocolError,
+    TlsError,
+)
 from fetchd.model import (
     POP3_PORT,
     POP3S_PORT,
@@ -26,10 +35,13 @@ from fetchd.model import (
     parse_proxy,
 )
 from fetchd.pop3 import messages
+from fetchd.pop3.choice import Credentials
 from fetchd.pop3.commands import LIST, NOOP, QUIT, RSET, STAT, UIDL, UTF8, Command, by_hand
 from fetchd.pop3.conversation import Conversation
 from fetchd.pop3.deadlines import MINIMUM_RATE
-from fetchd.pop3.login import credentials_for, log_in, offered
+from fetchd.pop3.dial import Resolve
+from fetchd.pop3.listing import Sizes, UniqueIds
+from fetchd.pop3.login import credentials_for, log_in, offered, secret_of
 from fetchd.pop3.mechanisms import apop_timestamp
 from fetchd.pop3.memory import ServerMemory
 from fetchd.pop3.mime import leaf_parts, parse_message
@@ -37,8 +49,9 @@ from fetchd.pop3.opening import ask_capabilities, greet, start_tls
 from fetchd.pop3.pipeline import WINDOW
 from fetchd.pop3.protocol import Limits, State
 from fetchd.pop3.refusals import refusal
-from fetchd.pop3.replies import add_listings, add_unique_ids, parse_stat
-from fetchd.pop3.survey import survey
+from fetchd.pop3.replies import parse_stat
+from fetchd.pop3.survey import survey, survey_at_once
+from fetchd.pop3.trace import Trace, TraceTo, trace_to
 from fetchd.pop3.transport import SocketTransport, Transport
 from fetchd.ports import Deleted, InStep, Retrieved, Survey, Write
 
@@ -69,6 +82,7 @@ class POP3Session:
         window: the most RETR or DELE in flight.
         login_timeout: seconds that the login may take as a whole; None for twice the transport's timeout.
         memory: what earlier sessions taught of this server; this one adds to it.
+        trace: see :meth:`connect`.
     """
 
     def __init__(
@@ -79,13 +93,15 @@ class POP3Session:
         window: int = WINDOW,
         login_timeout: float | None = None,
         memory: ServerMemory | None = None,
+        trace: TraceTo | Trace | None = None,
     ) -> None:
         self._limits = limits or Limits()
-        self._conversation = Conversation(transport, limits=self._limits)
+        self._conversation = Conversation(transport, limits=self._limits, trace=trace_to(trace))
         self._window = window
         self._login_timeout = login_timeout
         self._memory = memory or ServerMemory()
         self._capabilities: Capabilities | None = None
+        self._before_login: Capabilities | None = None
         self._timestamp: bytes | None = None
         self._mechanism = ""
         self._closed = False
@@ -109,6 +125,8 @@ class POP3Session:
         minimum_rate: int = MINIMUM_RATE,
         source_address: str | None = None,
         proxy: str | Proxy | None = None,
+        resolve: Resolve | None = None,
+        trace: TraceTo | Trace | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> Self:
         """Connects, secures the line, and reads the greeting.
@@ -128,6 +146,11 @@ class POP3Session:
             minimum_rate: octets a second; a reply that comes in slower for a minute is an error. 0: no such limit.
             source_address: the IP address of ours to connect from.
             proxy: ``socks5://[user:password@]host:port``, or ``http://…`` for CONNECT; it resolves ``host``.
+            resolve: ``resolve(host, port, seconds)`` returns what ``socket.getaddrinfo`` does, or raises ``OSError``;
+                by default the system's resolver is asked, which may take longer than the timeout.
+            trace: ``trace(direction, line)`` is told of every line that is sent (``>``) or received (``<``), without a
+                secret in it and of some 200 characters at most; of messages it is told how many octets they have. A
+                :class:`~fetchd.pop3.trace.Trace` masks more secrets than the password, and from the greeting on.
             clock: seconds that only grow.
 
         Raises:
@@ -146,6 +169,7 @@ class POP3Session:
             minimum_rate=minimum_rate,
             source_address=source_address,
             proxy=parse_proxy(proxy) if isinstance(proxy, str) else proxy,
+            resolve=resolve,
             clock=clock,
         )
         return cls.over(
@@ -156,6 +180,7 @@ class POP3Session:
             window=window,
             login_timeout=login_timeout,
             memory=memory,
+            trace=trace,
         )
 
     @classmethod
@@ -170,6 +195,7 @@ class POP3Session:
         login_timeout: float | None = None,
         memory: ServerMemory | None = None,
         minimum_rate: int = MINIMUM_RATE,
+        trace: TraceTo | Trace | None = None,
     ) -> Self:
         """Takes over a connected socket, which may be an ``ssl.SSLSocket``, and reads the greeting.
 
@@ -183,6 +209,7 @@ class POP3Session:
             window=window,
             login_timeout=login_timeout,
             memory=memory,
+            trace=trace,
         )
 
     @classmethod
@@ -196,12 +223,15 @@ class POP3Session:
         window: int = WINDOW,
         login_timeout: float | None = None,
         memory: ServerMemory | None = None,
+        trace: TraceTo | Trace | None = None,
     ) -> Self:
         """Secures any connected transport as ``tls`` says, and reads the greeting. Closes it if that fails."""
         try:
             if tls.mode is TlsMode.IMPLICIT:
                 transport.start_tls(tls, context)
-            session = cls(transport, limits=limits, window=window, login_timeout=login_timeout, memory=memory)
+            session = cls(
+                transport, limits=limits, window=window, login_timeout=login_timeout, memory=memory, trace=trace
+            )
             greeting = greet(session._conversation)
             if tls.mode is TlsMode.STARTTLS:
                 start_tls(session._conversation, tls, context)
@@ -236,23 +266,15 @@ class POP3Session:
             AuthenticationError, MailboxBusyError, LoginDelayError, POP3Error: the server refused, and what it meant.
         """
         credentials = credentials_for(mechanism, user, password)
+        self._conversation.hide(secret_of(credentials), user=user.encode() if isinstance(user, str) else user)
         with self._login_deadline():
             self._conversation.check_state(State.AUTHORIZATION)
-            # Whoever wants USER and PASS needs to know nothing of the server.
-            capabilities = Capabilities() if mechanism.upper() == "USER" else self.capabilities()
-            if "UTF8" in capabilities:
-                self._conversation.ask(UTF8)  # refused, everything is as it was
-            offer = offered(self._conversation.transport, capabilities, timestamp=self._timestamp)
-            self._mechanism = log_in(
-                self._conversation,
-                credentials,
-                offer=offer,
-                timestamp=self._timestamp,
-                allow_plaintext=allow_plaintext,
-                wish=mechanism,
-                memory=self._memory,
-            )
-        self._capabilities = None
+            log_in_by = partial(self._log_in, credentials, wish=mechanism, allow_plaintext=allow_plaintext)
+            if mechanism.upper() == "USER":
+                log_in_by(Capabilities())  # whoever wants USER and PASS needs to know nothing of the server
+            elif not self._log_in_as_before(log_in_by):
+                log_in_by(self.capabilities())
+        self._before_login, self._capabilities = self._memory.offered_before(self.tls_version), None
 
     # ── what is known of the session ─────────────────────────────────────────────────────────────────────────────
 
@@ -300,9 +322,9 @@ class POP3Session:
 
     def list_messages(self) -> list[MessageInfo]:
         """Returns number and size of every message. A size that the server does not give as a number is 0."""
-        listed: dict[int, MessageInfo] = {}
-        self._ask_lines(LIST, lambda lines: add_listings(lines, listed))
-        return list(listed.values())
+        listed = Sizes()
+        self._ask_lines(LIST, listed.add)
+        return [MessageInfo(number, size) for number, size in listed.pairs()]
 
     def unique_ids(self) -> dict[int, UniqueId]:
         """Returns the unique-id of every message by its number. UIDL is tried even if CAPA does not list it.
@@ -312,16 +334,19 @@ class POP3Session:
         Raises:
             POP3Error: the server has no UIDL.
         """
-        listed: dict[int, UniqueId] = {}
-        self._ask_lines(UIDL, lambda lines: add_unique_ids(lines, listed))
-        return listed
+        listed = UniqueIds()
+        self._ask_lines(UIDL, listed.add)
+        return dict(listed.pairs())
 
     def survey(self) -> Survey:
-        """Returns what STAT, UIDL and LIST say, asked in one go where the server can take it.
+        """Returns what STAT, UIDL and LIST say, asked in one go where the server can take it; then CAPA goes with them.
 
         Raises:
             POP3Error: the server refuses STAT or LIST; a refused UIDL is part of what is returned.
         """
+        if self._capabilities is None and self._takes_several(self._before_login):
+            self._capabilities, found = survey_at_once(self._conversation, memory=self._memory)
+            return found
         return survey(self._conversation, pipelined=self._usable_window() > 1, memory=self._memory)
 
     # ── messages ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -476,6 +501,25 @@ class POP3Session:
         if not reply.ok:
             raise refusal(reply, self._conversation.failed(QUIT))
 
+    def leave(self) -> None:
+        """Sends QUIT, closes the line, and waits for no answer: where nothing was marked for deletion.
+
+        Does nothing where the session is over or broken.
+
+        Raises:
+            UsageError: :meth:`delete_each` or :meth:`retrieve_each` is still under way.
+        """
+        try:
+            if self.state is State.TRANSACTION:
+                # What has arrived is read before, for a line that is closed with octets unread is reset: whatever comes
+                # now answers QUIT, which no reset can overtake then.
+                self._conversation.check_idle()
+                self._conversation.send(QUIT)
+        except (NetworkError, ProtocolError):
+            pass  # it is gone, or says what nobody asked for: there is nothing left to be said
+        finally:
+            self.close()
+
     def close(self) -> None:
         """Drops the line without a word. Deletes nothing, never raises, may be called twice."""
         self._closed = True
@@ -494,6 +538,47 @@ class POP3Session:
 
     # ── inside ───────────────────────────────────────────────────────────────────────────────────────────────────
 
+    def _log_in(
+        self, credentials: Credentials, capabilities: Capabilities, *, wish: str, allow_plaintext: bool
+    ) -> None:
+        self._memory.before_login = None
+        if "UTF8" in capabilities:
+            self._conversation.ask(UTF8)  # refused, everything is as it was
+        self._mechanism = log_in(
+            self._conversation,
+            credentials,
+            offer=offered(self._conversation.transport, capabilities, timestamp=self._timestamp),
+            timestamp=self._timestamp,
+            allow_plaintext=allow_plaintext,
+            wish=wish,
+            memory=self._memory,
+        )
+        if wish.upper() != "USER":
+            self._memory.before_login = (self.tls_version, capabilities)
+
+    def _log_in_as_before(self, log_in_by: Callable[[Capabilities], None]) -> bool:
+        """Logs in by what the server offered the last time, without asking; returns False where that is not known.
+
+        Also where it offers something else now. A refusal is believed only if it offers the same, and only then is one
+        login tried, so that no account collects failed ones.
+        """
+        remembered = self._memory.offered_before(self.tls_version) if self._capabilities is None else None
+        if remembered is None:
+            return False
+        try:
+            log_in_by(remembered)
+        except (MailboxBusyError, LoginDelayError):
+            raise
+        except (POP3Error, PolicyError, TlsError) as refused:
+            try:
+                is_outdated = self.capabilities() != remembered
+            except (NetworkError, ProtocolError):
+                raise refused from None
+            if not is_outdated:
+                raise
+            return False
+        return True
+
     def _login_deadline(self) -> AbstractContextManager[None]:
         seconds = 2 * self.timeout if self._login_timeout is None else self._login_timeout
         return self._conversation.transport.within(seconds, "the login")
@@ -509,7 +594,13 @@ class POP3Session:
         return capabilities
 
     def _usable_window(self) -> int:
-        return self._window if "PIPELINING" in self.capabilities() and not self._memory.is_lock_step else 1
+        return self._window if self._takes_several(self.capabilities()) else 1
+
+    def _takes_several(self, capabilities: Capabilities | None) -> bool:
+        """Returns whether commands may be sent ahead, by what the server says and what it turned out to do."""
+        if capabilities is None or self._window == 1 or self._memory.is_lock_step:
+            return False
+        return "PIPELINING" in capabilities
 
     def _ask(self, command: Command) -> Reply:
         return self._positive(self._conversation.ask(command), command)

@@ -1,12 +1,16 @@
 """What is in the maildrop: STAT, UIDL and LIST, in one round trip where the server takes several commands at once."""
 
+from collections.abc import Mapping
+
 from fetchd.errors import NetworkError, POP3Error
-from fetchd.model import MessageInfo, UniqueId
-from fetchd.pop3.commands import LIST, STAT, UIDL
+from fetchd.model import Capabilities, UniqueId
+from fetchd.pop3.commands import CAPA, LIST, STAT, UIDL
 from fetchd.pop3.conversation import Conversation
+from fetchd.pop3.listing import Sizes, UniqueIds
 from fetchd.pop3.memory import ServerMemory
+from fetchd.pop3.opening import read_capabilities
 from fetchd.pop3.refusals import refusal
-from fetchd.pop3.replies import add_listings, add_unique_ids, parse_stat
+from fetchd.pop3.replies import parse_stat
 from fetchd.ports import Survey
 
 
@@ -24,6 +28,29 @@ def survey(conversation: Conversation, *, pipelined: bool, memory: ServerMemory)
     conversation.check_idle()
     if pipelined:
         conversation.send(STAT, UIDL, LIST)
+    return _read(conversation, pipelined=pipelined, memory=memory)
+
+
+def survey_at_once(conversation: Conversation, *, memory: ServerMemory) -> tuple[Capabilities, Survey]:
+    """Returns what CAPA says and what is in the maildrop, asked in one round trip.
+
+    For a server that says before the login that it takes several commands at once: what it says of that holds in both
+    states (RFC 2449 §6.8).
+
+    Raises:
+        POP3Error: see :func:`survey`.
+    """
+    conversation.check_idle()
+    conversation.send(CAPA, STAT, UIDL, LIST)
+    try:
+        capabilities = read_capabilities(conversation)
+    except NetworkError:
+        memory.broke(pipelined=True)
+        raise
+    return capabilities, _read(conversation, pipelined=True, memory=memory)
+
+
+def _read(conversation: Conversation, *, pipelined: bool, memory: ServerMemory) -> Survey:
     try:
         messages, octets = _stat(conversation, sent=pipelined)
         uids, no_uidl = _uidl(conversation, sent=pipelined)
@@ -46,19 +73,19 @@ def _stat(conversation: Conversation, *, sent: bool) -> tuple[int, int]:
     return messages, octets
 
 
-def _uidl(conversation: Conversation, *, sent: bool) -> tuple[dict[int, UniqueId] | None, POP3Error | None]:
+def _uidl(conversation: Conversation, *, sent: bool) -> tuple[Mapping[int, UniqueId] | None, POP3Error | None]:
     if not sent:
         conversation.send(UIDL)
-    listed: dict[int, UniqueId] = {}
-    reply = conversation.read_lines(UIDL, lambda lines: add_unique_ids(lines, listed))
-    return (listed, None) if reply.ok else (None, refusal(reply, conversation.failed(UIDL)))
+    listed = UniqueIds()
+    reply = conversation.read_lines(UIDL, listed.add)
+    return (listed.mapping(), None) if reply.ok else (None, refusal(reply, conversation.failed(UIDL)))
 
 
-def _list(conversation: Conversation, *, sent: bool) -> dict[int, int]:
+def _list(conversation: Conversation, *, sent: bool) -> Mapping[int, int]:
     if not sent:
         conversation.send(LIST)
-    listed: dict[int, MessageInfo] = {}
-    reply = conversation.read_lines(LIST, lambda lines: add_listings(lines, listed))
+    listed = Sizes()
+    reply = conversation.read_lines(LIST, listed.add)
     if not reply.ok:
         raise refusal(reply, conversation.failed(LIST))
-    return {number: info.size for number, info in listed.items()}
+    return listed.mapping()

@@ -16,11 +16,13 @@ from fetchd.errors import NetworkError, TlsError
 from fetchd.model import Proxy, Tls
 from fetchd.pop3.binding import ChannelBinding
 from fetchd.pop3.deadlines import MINIMUM_RATE, Deadlines
-from fetchd.pop3.dial import shown
+from fetchd.pop3.dial import Resolve, shown
 from fetchd.pop3.reach import is_unix, named, reach
 from fetchd.pop3.tls import TlsChannel, check_fingerprint, client_context, explain, reason, was_cut_off
 
 RECEIVE_OCTETS: Final = 256 * 1024
+SEND_BUFFER: Final = 64 * 1024
+"""Octets of ours that the kernel takes while the server takes none; Linux doubles it, for its own overhead."""
 
 _KEEPALIVE: Final = {socket.TCP_KEEPIDLE: 30, socket.TCP_KEEPINTVL: 10, socket.TCP_KEEPCNT: 3}
 """A line over which nothing goes, while we write to a slow disk, is probed after 30 s, which keeps it alive in the
@@ -130,6 +132,7 @@ class SocketTransport:
             # A window of commands is one small write that must not wait for the ACK of the one before.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER)
             for option, value in _KEEPALIVE.items():
                 sock.setsockopt(socket.IPPROTO_TCP, option, value)
 
@@ -144,6 +147,7 @@ class SocketTransport:
         minimum_rate: int = MINIMUM_RATE,
         source_address: str | None = None,
         proxy: Proxy | None = None,
+        resolve: Resolve | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> Self:
         """Connects to a server; see :func:`fetchd.pop3.reach.reach`.
@@ -151,12 +155,13 @@ class SocketTransport:
         Args:
             host: a name, an address, or a Unix socket.
             port: TCP port.
-            timeout: seconds for connecting as a whole, with a proxy's part in it; then see the class. Resolving the
-                name takes as long as the system's resolver takes.
+            timeout: seconds for connecting as a whole, with a name's resolution and a proxy's part in it; then see the
+                class.
             session_timeout: seconds from now after which everything fails.
             minimum_rate: see the class.
             source_address: the IP address of ours to connect from.
             proxy: to connect through.
+            resolve: how names are resolved; None for the system's resolver, which may take longer than the timeout.
             clock: seconds that only grow.
 
         Raises:
@@ -165,7 +170,9 @@ class SocketTransport:
         """
         began = clock()
         seconds = timeout if session_timeout is None else min(timeout, session_timeout)
-        sock = reach(host, port, seconds=seconds, clock=clock, source_address=source_address, proxy=proxy)
+        sock = reach(
+            host, port, seconds=seconds, clock=clock, source_address=source_address, proxy=proxy, resolve=resolve
+        )
         return cls(
             sock,
             "" if is_unix(host) else host,

@@ -20,7 +20,7 @@ from typing import Final
 from tests.interop.chroot import SCRIPT, Chroot, environment, namespaces
 
 SUITE: Final = "bookworm"
-"""The last Debian that has them all; its release, not the machine's."""
+"""The last Debian that has all servers; its release, not the machine's."""
 _BUILD_SECONDS: Final = 1800.0
 _TAIL: Final = 15
 _PROGRAMS: Final = {
@@ -50,19 +50,20 @@ def cache_directory() -> Path:
 
 
 class Layers:
-    """The layers that are kept in ``directory``.
+    """The layers that are kept in ``directory``, of the Debian ``suite``.
 
     Raises:
         UnavailableError: this is no machine for it.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, suite: str = SUITE) -> None:
         if os.geteuid():
             raise UnavailableError("chroots are made and mounted by root only")
         for program, package in _PROGRAMS.items():
             if shutil.which(program, path=environment()["PATH"]) is None:
                 raise UnavailableError(f"{program} is missing: apt-get install {package}")
         self._directory = directory
+        self._suite = suite
         self._mount_point = directory / "mount-point"
         try:
             self._mount_point.mkdir(parents=True, exist_ok=True)
@@ -77,16 +78,24 @@ class Layers:
         Raises:
             UnavailableError: they cannot be installed.
         """
+        return Chroot(self.directories(*packages), self._mount_point)
+
+    def directories(self, *packages: str) -> Sequence[Path]:
+        """Returns what such a Debian is made of, the topmost first.
+
+        Raises:
+            UnavailableError: they cannot be installed.
+        """
         base = self._base()
-        return Chroot([self._layer(base, packages), base], self._mount_point)
+        return [self._layer(base, packages), base]
 
     def _base(self) -> Path:
-        made = self._directory / _name("base", SUITE)
+        made = self._directory / _name("base", self._suite)
         with self._building() as build:
             if not made.exists():
                 options = [f"--aptopt={option}" for option in _apt_options()]
                 what = "the base of the chroots cannot be made"
-                _run(what, "base", str(build / "root"), SUITE, _source(), *options)
+                _run(what, "base", str(build / "root"), self._suite, _source(self._suite), *options)
                 (build / "root").rename(made)
         return made
 
@@ -142,7 +151,7 @@ def _run(what: str, *arguments: str) -> None:
         raise UnavailableError("\n".join((f"{what}:", *lines[-_TAIL:])))
 
 
-def _source() -> str:
+def _source(suite: str) -> str:
     """Returns the line of ``sources.list`` for the suite, with the mirror of the machine's own apt sources."""
     # Asked like this, apt tells what it would fetch: on a machine where it never fetched anything, too.
     listed = [_INDEX.match(line) for line in _ask("apt-get", "--print-uris", "update")]
@@ -151,11 +160,11 @@ def _source() -> str:
     mirrors.sort(key=lambda mirror: not mirror[1].endswith("/debian/"))
     system = platform.freedesktop_os_release()
     own = system.get("VERSION_CODENAME", "") if system.get("ID") == "debian" else ""
-    for wanted in (SUITE, own, "stable", "testing"):
+    for wanted in (suite, own, "stable", "testing"):
         for release, address in mirrors:
             if release == wanted:
                 signed = f"[signed-by={_KEYRING}] " if _KEYRING.exists() else ""
-                return f"deb {signed}{address} {SUITE} main"
+                return f"deb {signed}{address} {suite} main"
     raise UnavailableError("this machine's apt sources name no Debian mirror")
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fetchd.errors import PolicyError, Retry, SecretError, TlsError, UsageError
-from fetchd.model import Secret
+from fetchd.model import CERTIFICATE_WAY, LOGIN_WAYS, TOKEN_WAYS, Secret
 from fetchd.pop3.binding import ChannelBinding
 from fetchd.pop3.choice import (
     APOP,
@@ -18,6 +18,7 @@ from fetchd.pop3.choice import (
     PasswordLogin,
     TokenLogin,
     choose,
+    is_revealing,
     mechanism,
 )
 
@@ -260,3 +261,12 @@ def test_whatever_is_offered_no_way_comes_out_that_is_not_permitted(
             made = mechanism(way, credentials, offer)
             assert made.name == way
             assert made.reveals_password is _REVEALS(way)
+
+
+@pytest.mark.parametrize("way", sorted(set(LOGIN_WAYS) - {APOP, USER}))
+def test_every_way_that_the_configuration_knows_has_a_mechanism(way: str) -> None:
+    """And it reveals the password or token exactly where the one list of them says so."""
+    credentials = EXTERNAL if way == CERTIFICATE_WAY else TOKEN if way in TOKEN_WAYS else PASSWORD
+    made = mechanism(way, credentials, Offer(binding=UNIQUE))
+    assert made.name == way
+    assert made.reveals_password is is_revealing(way)

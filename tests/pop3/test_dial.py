@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from fetchd.errors import NetworkError
-from fetchd.pop3.dial import MOST_ADDRESSES, dial
+from fetchd.pop3.dial import MOST_ADDRESSES, AddressInfo, _Race, dial
 
 NEVER = 3600.0
 MakeBlackHole = Callable[..., tuple[str, int]]
@@ -285,3 +285,31 @@ def test_ipv6_address_is_shown_in_brackets(monkeypatch: pytest.MonkeyPatch) -> N
     resolve_to(monkeypatch, closed_port())
     with pytest.raises(NetworkError, match=r"^\[::1\]:995: "):
         call("::1", 995)
+
+
+# ── a resolver of one's own ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_resolving_and_connecting_share_the_time(listener: socket.socket) -> None:
+    """FAULTS 65: what the resolver took is not had for connecting."""
+    host, port = listener.getsockname()
+    now = [100.0]
+    asked: list[tuple[str, int, float]] = []
+
+    def resolve(name: str, number: int, seconds: float) -> list[AddressInfo]:
+        asked.append((name, number, seconds))
+        now[0] += took
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port))]
+
+    took = 5.0
+    with pytest.raises(NetworkError, match=r"pop\.x:110: resolving the name took longer than 5 s"):
+        dial("pop.x", 110, seconds=5.0, clock=lambda: now[0], resolve=resolve)
+    took = 4.0
+    with pytest.MonkeyPatch.context() as patch:
+        left: list[float] = []
+        patch.setattr(_Race, "run", lambda *_, seconds, **__: left.append(seconds))
+        with pytest.raises(NetworkError, match="cannot connect"):
+            dial("pop.x", 110, seconds=5.0, clock=lambda: now[0], resolve=resolve)
+    assert left == [1.0]
+    dial("pop.x", 110, seconds=5.0, clock=lambda: now[0], resolve=resolve).close()
+    assert asked == [("pop.x", 110, 5.0)] * 3

@@ -7,8 +7,9 @@ import json
 import socket
 import ssl
 import threading
+from base64 import b64encode
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
@@ -16,8 +17,8 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from fetchd.errors import FetchdError
-from fetchd.model import Secret
+from fetchd.errors import AuthenticationError, FetchdError
+from fetchd.model import Secret, Tls
 from fetchd.pop3.binding import channel_binding
 from fetchd.pop3.choice import (
     APOP,
@@ -32,6 +33,7 @@ from fetchd.pop3.choice import (
 )
 from fetchd.pop3.mechanisms import apop_digest, apop_timestamp
 from fetchd.pop3.sasl import Exchange
+from fetchd.pop3.session import POP3Session
 from tests.servers.dovecot import Dovecot, Mailbox
 from tests.servers.pki import IssuedCertificate, TestAuthority
 
@@ -311,3 +313,36 @@ def test_our_certificate_says_who_we_are(
 def test_without_a_certificate_nobody_is_let_in(modern: Dovecot, authority: TestAuthority) -> None:
     with tls_line(modern, authority) as line:
         assert log_in(line, "EXTERNAL", ExternalLogin()).startswith(b"-ERR")
+
+
+# ── the trace ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("way", ["XOAUTH2", "OAUTHBEARER", "EXTERNAL"])
+@pytest.mark.parametrize("token", [GOOD, "ya29.expired"])
+def test_no_token_is_in_the_trace(way: str, token: str, modern: Dovecot, authority: TestAuthority) -> None:
+    """FAULTS 89: every line of the exchange is there, and nothing of what is in it."""
+    shown = authority.issue("tina@example.org")
+    tls = Tls(
+        ca_file=authority.ca_file, server_name="localhost", client_cert=shown.cert_file, client_key=shown.key_file
+    )
+    said: list[str] = []
+    with (
+        suppress(AuthenticationError),
+        POP3Session.connect(
+            modern.host, modern.tls_port, tls=tls, trace=lambda way, line: said.append(f"{way} {line}")
+        ) as session,
+    ):
+        session.login("tina@example.org", token, mechanism=way)
+    text = "\n".join(said)
+    assert f"> AUTH {way}" in text
+    assert "TLSv1." in said[0]
+    for form in (
+        token,
+        "ya29",
+        "tina",
+        "eyJ",
+        b64encode(b"auth=Bearer").decode().rstrip("="),
+        b64encode(token.encode()),
+    ):
+        assert str(form) not in text
