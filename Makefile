@@ -13,10 +13,10 @@ CODE := fetchd tests
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test interop lint format lock image clean
+.PHONY: help demo test interop crash bench bench-quick bench-micro lint format lock image clean
 
 help: ## lists the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo '  PYTHON=… picks the interpreter; ARGS=… goes to fetchd demo, to pytest, or to uv pip compile (lock).'
 
 demo: $(VENV)/.run ## shows what fetchd does, against a mail server of its own
@@ -29,6 +29,21 @@ test: $(VENV)/.dev ## runs all tests; installs Dovecot through apt where it is m
 interop: $(VENV)/.dev ## tests against other real servers, in chroots that are kept in /var/cache/fetchd-interop
 	@sh .ci/need mmdebstrap || true # without it the tests are skipped, and say why
 	@$(BIN)/python -m pytest -m interop tests/interop $(ARGS)
+
+crash: $(VENV)/.dev ## a fault at every call that changes a disk, and what it costs: nothing lost, nothing twice
+	@sh .ci/need gcc mkfs.ext4 mkfs.xfs || true # without them tests are skipped, and say why
+	@$(BIN)/python -m pytest -m 'crash or not crash' -o faulthandler_timeout=3600 tests/crash $(ARGS)
+
+bench: $(VENV)/.bench ## measures fetchd beside mpop, fdm, fetchmail and getmail6, and writes docs/benchmarks.md; best as root
+	@sh .ci/need dovecot mpop fdm fetchmail maildrop getmail
+	@$(BIN)/python -m tests.benchmarks --write $(ARGS)
+
+bench-quick: $(VENV)/.bench ## the telling rows of it, in a few minutes
+	@sh .ci/need dovecot mpop fdm fetchmail maildrop getmail
+	@$(BIN)/python -m tests.benchmarks --quick --write $(ARGS)
+
+bench-micro: $(VENV)/.bench ## framing, planning, staging and the store on their own, with pytest-benchmark
+	@$(BIN)/python -m pytest -q tests/benchmarks/micro/bench_paths.py $(ARGS)
 
 lint: $(VENV)/.dev ## checks style, types and the layers
 	@$(BIN)/ruff check $(CODE)
@@ -70,4 +85,9 @@ $(VENV)/.run: $(VENV)/.made requirements.lock requirements-build.lock pyproject.
 $(VENV)/.dev: $(VENV)/.run requirements-dev.lock
 	@echo 'Installing what development needs …'
 	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(VENV)/.bench: $(VENV)/.dev requirements-bench.lock
+	@echo 'Installing what the benchmarks need …'
+	@$(PIP) install --require-hashes -r requirements-bench.lock
 	@touch $@

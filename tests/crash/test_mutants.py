@@ -1,0 +1,68 @@
+"""With one of its rules taken out, fetchd loses mail or delivers it twice, and this harness sees it."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.crash.judge import Kind, Verdict
+from tests.crash.model import FLUSHED
+from tests.crash.shim import Fault
+from tests.crash.test_every_call import reference
+from tests.crash.trials import Bench, Setting
+
+DELETING: dict[Kind, Setting] = {
+    "maildir": Setting(False, "maildir", 3, pipelined=True),
+    "mbox": Setting(False, "mbox", 3, pipelined=True),
+}
+TOGETHER: dict[Kind, Setting] = {kind: replace(setting, batch=6, letters=6) for kind, setting in DELETING.items()}
+"""So many that they are flushed together."""
+
+
+def worst_cut(bench: Bench, setting: Setting, mutant: str) -> Verdict | None:
+    """Returns the verdict on the latest power cut that did harm to mail; None where none did."""
+    home, states = bench.record_run(setting, mutant=mutant)
+    flushed = [state for state in states if state.what == FLUSHED]
+    for number, state in enumerate(reversed(flushed)):
+        verdict = bench.survive(home, state, world=f"world{number}")
+        if verdict.lost or verdict.doubled or verdict.spoiled:
+            return verdict
+    return None
+
+
+@pytest.mark.parametrize("setting", [DELETING["maildir"], DELETING["mbox"], TOGETHER["maildir"]], ids=str)
+@pytest.mark.parametrize("mutant", ["no file flush", "no directory flush"])
+def test_a_missing_flush_harms_mail_at_a_power_cut(crash_bench: Bench, setting: Setting, mutant: str) -> None:
+    """Only a power cut shows it: see FAULTS §3."""
+    assert worst_cut(crash_bench, setting, mutant) is not None
+
+
+@pytest.mark.parametrize("kind", ["maildir", "mbox"])
+def test_publishing_before_the_commit_delivers_twice(crash_bench: Bench, kind: Kind) -> None:
+    """Between the two the message is there, and nobody knows.
+
+    The first batch would not show it in a Maildir: to an account that has no memory yet, the names there are one.
+    """
+    setting = replace(DELETING[kind], batch=1)
+    length = len(reference(crash_bench, setting))
+    outcomes = (
+        crash_bench.trial(setting, [Fault("kill", number)], mutant="publish before commit")
+        for number in range(length // 2, length)
+    )
+    assert any(outcome.verdict.doubled for outcome in outcomes)
+
+
+@pytest.mark.parametrize("kind", ["maildir", "mbox"])
+def test_unlinking_on_a_failed_commit_loses_mail(crash_bench: Bench, kind: Kind) -> None:
+    """A COMMIT that reports an error may have happened: its rows are there, and their files are gone (FAULTS §4).
+
+    One error does not show it, for SQLite takes the commit back. A disk that is dying lets it take nothing back.
+    """
+    setting = DELETING[kind]
+    calls = reference(crash_bench, setting)
+    commits = [number for number, call in enumerate(calls, 1) if call.name == "fdatasync" and number > len(calls) // 2]
+    # Several threads make the calls, so that the same one may come a little earlier or later.
+    numbers = [number + shift for shift in (0, 1, -1, 2, -2) for number in commits]
+    outcomes = (
+        crash_bench.trial(setting, [Fault("dying", number)], mutant="unlink on a failed commit") for number in numbers
+    )
+    assert any(outcome.verdict.lost for outcome in outcomes)
