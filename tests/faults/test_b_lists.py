@@ -5,7 +5,7 @@ import pytest
 from fetchd.errors import NetworkError, PolicyError, ProtocolError, Retry, UniqueIdsChangedError
 from fetchd.model import FirstPoll, Policy, SkipReason
 from tests.faults.bench import KEEP, Bench, message, stored, uid
-from tests.faults.bounds import BOUND, MB, bounded, bounded_resident, not_yet, resident
+from tests.faults.bounds import BOUND, MB, bounded, bounded_resident, resident
 from tests.faults.server import Answer, FaultyServer, Session
 from tests.faults.steps import listed
 from tests.servers.scripted import Close
@@ -145,17 +145,15 @@ def test_an_endless_list_is_cut_at_the_limit(bench: Bench, server: FaultyServer,
     bench.heals(1)
 
 
-MANY_LINES = not_yet("what STAT claims lifts the limit to a million lines, which is 80 MB and more in memory")
-MANY_OCTETS = not_yet("what STAT claims lifts the limit to 128 MiB, which is more still in memory")
-
-
 @pytest.mark.parametrize(
     ("verb", "line"),
     [
-        pytest.param("UIDL", b"%d u\r\n", marks=MANY_LINES, id="uidl"),
-        pytest.param("UIDL", b"%d " + b"u" * 8000 + b"\r\n", marks=MANY_OCTETS, id="uidl-wide"),
-        pytest.param("LIST", b"%d 1\r\n", marks=MANY_LINES, id="list"),
+        ("UIDL", b"%d u\r\n"),
+        ("UIDL", b"%d " + b"u" * 32 + b"\r\n"),
+        ("UIDL", b"%d " + b"u" * 8000 + b"\r\n"),
+        ("LIST", b"%d 1\r\n"),
     ],
+    ids=["uidl", "uidl-32", "uidl-wide", "list"],
 )
 def test_an_endless_list_that_was_announced_is_cut_at_the_limit(
     bench: Bench, server: FaultyServer, verb: str, line: bytes
@@ -167,6 +165,29 @@ def test_an_endless_list_that_was_announced_is_cut_at_the_limit(
     with bounded_resident():
         bench.fails(ProtocolError, "longer than")
     bench.heals(1)
+
+
+def test_two_lists_as_long_as_may_be_are_within_the_bound(bench: Bench, server: FaultyServer) -> None:
+    """FAULTS 32, 44: a million messages as they may really be, of which as much is held as of any; then a lie."""
+    bench.fill(1)
+    server.faults[b"STAT"] = b"+OK 1000000 1\r\n"
+    server.faults[b"UIDL"] = many_lines(b"%d " + b"u" * 32 + b"\r\n", 1_000_000)
+    server.faults[b"LIST"] = endless(b"%d 4096\r\n")
+    with bounded_resident():
+        bench.fails(ProtocolError, "in the reply to LIST: the list is longer than")
+    bench.heals(1)
+
+
+def many_lines(line: bytes, count: int) -> Answer:
+    """A list with an end."""
+
+    def answer(session: Session) -> Answer:
+        session.send(b"+OK\r\n")
+        for start in range(1, count + 1, 1000):
+            session.send(b"".join([line % number for number in range(start, min(start + 1000, count + 1))]))
+        return b".\r\n"
+
+    return answer
 
 
 def endless(line: bytes) -> Answer:

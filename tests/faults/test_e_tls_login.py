@@ -17,8 +17,11 @@ from shutil import which
 import pytest
 
 import fetchd.pop3.tls
+from fetchd import events
+from fetchd.app import _Connector
 from fetchd.config import SecretReader, load
 from fetchd.errors import (
+    AccountError,
     AuthenticationError,
     ConfigError,
     LoginDelayError,
@@ -33,7 +36,7 @@ from fetchd.errors import (
 from fetchd.model import Secret, SecretCommand, SecretEnv, SecretFile, SecretSource, SecretValue, Tls, TlsMode
 from fetchd.pop3.transport import SocketTransport
 from tests.faults import certificates
-from tests.faults.bench import PASSWORD, USER, Bench, run_daemon, stored
+from tests.faults.bench import PASSWORD, USER, Bench, message, run_daemon, stored
 from tests.faults.bounds import MB, bounded
 from tests.faults.conftest import NAME, server_context
 from tests.faults.peers import OpenSsl, ScramServer, coded
@@ -730,3 +733,47 @@ def test_a_configuration_that_no_command_can_carry(tmp_path: Path, key: str, oct
     with pytest.raises(ConfigError, match=key) as caught:
         load(config, environ={})
     assert all("\r" not in line and "\n" not in line and "\0" not in line for line in caught.value.problems)
+
+
+# ── the trace ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+ECHOED = [
+    PASSWORD,
+    base64.b64encode(PASSWORD),
+    base64.b64encode(b"\0" + USER.encode() + b"\0" + PASSWORD),
+    PASSWORD.hex().encode(),
+]
+
+
+@pytest.mark.parametrize("echoed", range(len(ECHOED)), ids=["clear", "base64", "base64-of-more", "hex"])
+@pytest.mark.parametrize(
+    ("verb", "reply"),
+    [
+        *[(verb, b"-ERR x1 ") for verb in ("CAPA", "USER", "PASS", "STAT", "UIDL", "LIST", "RETR 1", "DELE 1", "QUIT")],
+        *[
+            (verb, b"+OK x1 ")
+            for verb in ("greeting", "CAPA", "USER", "PASS", "UIDL", "LIST", "RETR 1", "DELE 1", "QUIT")
+        ],
+        ("STAT", b"+OK 1 9 "),
+    ],
+)
+def test_no_secret_is_in_the_trace_of_a_server_that_echoes(
+    bench: Bench, server: FaultyServer, verb: str, reply: bytes, echoed: int
+) -> None:
+    """FAULTS 89: nor in the error that its refusal makes, nor in an event, a log line or the store."""
+    bench.fill(1)
+    bench.world = replace(bench.world, connect=_Connector(trace_to=bench.world.emit))
+    rest = {"RETR 1": message(1) + b".\r\n", "CAPA": b".\r\n", "UIDL": b".\r\n", "LIST": b".\r\n"}.get(verb, b"")
+    key = GREETING if verb == "greeting" else verb.encode()
+    server.faults[key] = reply + ECHOED[echoed] + b"\r\n" + (rest if reply.startswith(b"+") else b"")
+    error: AccountError | None = None
+    try:
+        bench._poll({})
+    except AccountError as raised:
+        error = raised
+    bench.always(error)
+    traced = [event.line for event in bench.said(events.Traced)]
+    assert any(line.startswith(reply.decode()) and "***" in line for line in traced), traced
+    assert "PASS ***" in traced or verb == "USER"
+    assert not any(USER in line for line in traced)
