@@ -120,6 +120,25 @@ class Tls:
     server_name: str | None = None
 
 
+CHALLENGED_WAYS: Final = (
+    "SCRAM-SHA-256-PLUS",
+    "SCRAM-SHA-1-PLUS",
+    "SCRAM-SHA-256",
+    "SCRAM-SHA-1",
+    "CRAM-MD5",
+    "APOP",
+)
+"""The ways to log in that never send the password itself, the strongest first."""
+PASSWORD_WAYS: Final = (*CHALLENGED_WAYS, "PLAIN", "LOGIN", "USER")
+"""The ways to log in with a password, the strongest first. USER (and PASS) and APOP are commands of POP3's own (RFC
+1939 §7), all others are SASL mechanisms."""
+TOKEN_WAYS: Final = ("OAUTHBEARER", "XOAUTH2")
+"""The ways to log in with an OAuth 2 access token, the standard first: Microsoft has XOAUTH2 only."""
+CERTIFICATE_WAY: Final = "EXTERNAL"
+LOGIN_WAYS: Final = (*PASSWORD_WAYS, *TOKEN_WAYS, CERTIFICATE_WAY)
+"""All of them: what an account's ``mechanism`` may be."""
+
+
 class ProxyKind(StrEnum):
     """What a proxy speaks."""
 
@@ -161,11 +180,27 @@ def parse_proxy(url: str) -> Proxy:
 
 
 @dataclass(frozen=True, slots=True)
+class Owner:
+    """The user with whose rights fetchd, where it runs as root, works in a mailbox, and whose the mail is.
+
+    Attributes:
+        name: as configured, for messages.
+        groups: the ids of the user's own groups; ``gid``, the group of what is created, is not always one of them.
+    """
+
+    name: str
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class MaildirTarget:
     """Deliver into this Maildir; ``create_parents`` allows creating the directories above it too."""
 
     path: Path
     create_parents: bool = False
+    owner: Owner | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,6 +209,7 @@ class MboxTarget:
 
     path: Path
     create_parents: bool = False
+    owner: Owner | None = None
 
 
 Target = MaildirTarget | MboxTarget
@@ -184,10 +220,13 @@ def target_text(target: Target) -> str:
     return f"{'maildir' if isinstance(target, MaildirTarget) else 'mbox'}:{target.path}"
 
 
-def parse_target(text: str) -> Target:
-    """Returns the target that :func:`target_text` wrote; it is never created anew, so neither are its parents."""
+def parse_target(text: str, *, owner: Owner | None = None) -> Target:
+    """Returns the target that :func:`target_text` wrote; it is never created anew, so neither are its parents.
+
+    ``owner`` is the account's as configured now: the text tells where, not whose.
+    """
     kind, _, path = text.partition(":")
-    return MaildirTarget(Path(path)) if kind == "maildir" else MboxTarget(Path(path))
+    return MaildirTarget(Path(path), owner=owner) if kind == "maildir" else MboxTarget(Path(path), owner=owner)
 
 
 class FirstPoll(StrEnum):
@@ -267,8 +306,19 @@ class LogSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricsSettings:
+    """What /metrics tells: ``per_account`` series, or sums over all accounts."""
+
+    per_account: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class HttpAddress:
-    """Where /metrics and /healthz are served."""
+    """Where the status page, metrics and health are served.
+
+    Attributes:
+        host: a name or an address; or ``unix:`` and the path of a Unix socket, which has no port (0).
+    """
 
     host: str
     port: int
@@ -282,6 +332,7 @@ class Settings:
     accounts: Mapping[str, Account]
     state: Path
     http: HttpAddress | None = None
+    metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
     workers: int = 64
     sessions_per_host: int = 4
@@ -350,6 +401,9 @@ class Fate(IntEnum):
     """We delivered it and have the record: it may be deleted on the server."""
     SKIPPED = 2
     """It was there before us and was marked as seen: it is never ours to delete."""
+    UNPROVEN = 3
+    """We delivered a message under it, but it was not listed all the time since, or only a file's name says so: what it
+    names now may be another message (RFC 1939 §7), so that is neither fetched again nor ours to delete."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -359,8 +413,8 @@ class Seen:
     Attributes:
         copies: how many messages with this unique-id are accounted for (RFC 1939 §7 permits identical copies to share).
         first_seen: Unix seconds.
-        fate: DELIVERED only if every copy was.
-        listed: False once the server confirmed its deletion or stopped listing it.
+        fate: DELIVERED only if every copy was, and the unique-id was listed ever since.
+        listed: False once a complete listing did not show it.
     """
 
     copies: int
@@ -369,8 +423,34 @@ class Seen:
     listed: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """What DELE and QUIT asked for under one unique-id, for the next listing to settle, whatever QUIT's answer was.
+
+    Attributes:
+        copies: how many messages with this unique-id.
+        size: octets that the server claimed for each of them; None where it made no claim.
+    """
+
+    copies: int
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AllKnown:
+    """A listing of which everything is known, so that there is nothing to do when it comes again.
+
+    Attributes:
+        listing: BLAKE2b-128 of the unique-ids, in the order listed.
+        oldest: Unix seconds: the earliest ``first_seen`` of what may come to be deleted; None where nothing may.
+    """
+
+    listing: bytes
+    oldest: int | None = None
+
+
 class SkipReason(StrEnum):
-    """Why a listed message is neither fetched nor already known."""
+    """Why a listed message is neither fetched nor already known; or is known, and stays though it is due to go."""
 
     TOO_LARGE = "too_large"
     OVER_LIMIT = "over_limit"
@@ -379,6 +459,8 @@ class SkipReason(StrEnum):
     SERVER_MIGRATED = "server_migrated"
     TROUBLED = "troubled"
     """It broke a session before, and there is other work to do first."""
+    UNPROVEN = "unproven"
+    """It is due to be deleted, but may be another message than the one delivered: see :attr:`Fate.UNPROVEN`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -398,8 +480,10 @@ class Plan:
         delete: known, delivered and due to be deleted now.
         mark: to be remembered as seen without fetching.
         skip: left alone this time, with the reason.
-        vanished: unique-ids that were listed at the last poll and are not any more.
-        returned: unique-ids that had vanished and are listed again.
+        vanished: unique-ids that were listed at the last poll and are not any more, and not by our doing.
+        returned: unique-ids that had vanished and are listed again: UNPROVEN from here on.
+        forgotten: unique-id → copies that are gone for good; under it, another message is a new one.
+        settled: unique-ids whose :class:`Deletion` this listing has settled, one way or the other.
     """
 
     fetch: tuple[MessageRef, ...] = ()
@@ -408,6 +492,8 @@ class Plan:
     skip: tuple[Skip, ...] = ()
     vanished: tuple[UniqueId, ...] = ()
     returned: tuple[UniqueId, ...] = ()
+    forgotten: Mapping[UniqueId, int] = field(default_factory=dict)
+    settled: tuple[UniqueId, ...] = ()
 
 
 # ── a message on its way to disk ─────────────────────────────────────────────────────────────────────────────────
@@ -420,12 +506,10 @@ class Staged:
     Attributes:
         name: its file name there, and later in ``new/``.
         size: octets on disk, that is after CRLF → LF.
-        digest: BLAKE2b-128 of the octets on disk.
     """
 
     name: str
     size: int
-    digest: bytes
 
 
 @dataclass(frozen=True, slots=True)

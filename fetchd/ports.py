@@ -14,8 +14,10 @@ from fetchd.events import Emit
 from fetchd.model import (
     Account,
     AccountRecord,
+    AllKnown,
     Capabilities,
     Committed,
+    Deletion,
     Fate,
     Placement,
     PollResult,
@@ -109,8 +111,8 @@ class Survey:
 
     messages: int
     octets: int
-    uids: dict[int, UniqueId] | None
-    sizes: dict[int, int]
+    uids: Mapping[int, UniqueId] | None
+    sizes: Mapping[int, int]
     no_uidl: POP3Error | None = None
 
 
@@ -174,6 +176,10 @@ class Maildrop(Protocol):
         """Sends QUIT and returns when the server has confirmed it; closes the line in any case."""
         ...
 
+    def leave(self) -> None:
+        """Sends QUIT and closes the line without waiting for an answer: where nothing is marked for deletion."""
+        ...
+
     def close(self) -> None:
         """Drops the line without a word. Deletes nothing, never raises, may be called twice."""
         ...
@@ -194,7 +200,7 @@ class StagedFile(Protocol):
         ...
 
     def finish(self) -> Staged:
-        """Ends a message whose terminator was seen: the file has its final name in staging from here on."""
+        """Ends a message whose terminator was seen: the file has its final name from here on, and waits for a flush."""
         ...
 
     def abandon(self) -> None:
@@ -225,11 +231,14 @@ class Delivery(Protocol):
     raises ``DeliveryError`` and leaves the target readable.
     """
 
-    def prepare(self, *, create: bool = True) -> None:
+    def prepare(self, *, create: bool = True, waiting: bool = True) -> None:
         """Checks the target and its staging, and removes this account's half-written files.
 
-        ``create`` is False where mail is waiting in this target's staging to be published: a missing target then
-        means a missing mount, and creating it anew would take the waiting mail for published. An error, not a mkdir.
+        Args:
+            create: False where mail was delivered into this target before, or waits in its staging: a missing one
+                means a missing mount, and creating it anew would hide new mail, or take what waits for published. An
+                error, not a mkdir.
+            waiting: of such a target, whether mail waits in its staging to be published.
         """
         ...
 
@@ -241,16 +250,24 @@ class Delivery(Protocol):
         """Opens a new file in staging."""
         ...
 
-    def flush(self, batch: Sequence[Staged]) -> None:
-        """Returns when these finished files, and their names in staging, are on disk. Raises with the batch undone."""
+    def flush_batch(self, batch: Sequence[Staged]) -> bool:
+        """Returns when these finished files, and their names in staging, are on disk. Raises with the batch undone.
+
+        Returns:
+            Whether this has sealed all that was published before, too.
+        """
         ...
 
     def publish(self, batch: Sequence[Committed], journal: Journal) -> None:
-        """Makes a committed batch visible to mail readers, durably. May be called again after a failure."""
+        """Makes a committed batch visible to mail readers. May be called again after a failure."""
+        ...
+
+    def seal(self) -> None:
+        """Returns when all that was published is on disk where it was published: the store may forget about it then."""
         ...
 
     def recover(self, batch: Sequence[Committed], journal: Journal) -> int:
-        """Publishes what an earlier run committed and may not have published; returns how many were still to do."""
+        """Publishes and seals what an earlier run committed and may not have; returns how many were still to do."""
         ...
 
     def adopt(self, name: str) -> Staged:
@@ -261,8 +278,11 @@ class Delivery(Protocol):
         """Removes complete files from staging that the store knows nothing of and that will be fetched again."""
         ...
 
-    def delivered(self) -> Iterator[str]:
-        """Yields the names of this account's messages that the target can still tell; nothing for an mbox."""
+    def delivered(self, *, since: int = -1) -> Iterator[str]:
+        """Yields the names of this account's messages that the target can still tell, subfolders and all.
+
+        Nothing for an mbox. With ``since`` (Unix seconds), only those that were staged after it.
+        """
         ...
 
     def has_mail(self) -> bool:
@@ -318,12 +338,60 @@ class Store(Protocol):
         """Returns what was committed and not yet settled, in the order committed, each with its target."""
         ...
 
+    def delivered_into(self, target: str) -> bool:
+        """Returns whether a batch was ever committed for this target (``model.target_text``), by whichever account."""
+        ...
+
     def mark(self, account: str, uids: Sequence[UniqueId], *, fate: Fate, now: int) -> None:
         """Remembers listed messages as seen without fetching them; one copy for each time a unique-id occurs."""
         ...
 
-    def listed(self, account: str, *, vanished: Sequence[UniqueId], returned: Sequence[UniqueId], now: int) -> None:
-        """Records a complete listing: the account is known from here on; purges what vanished 90 days ago."""
+    def listed(
+        self,
+        account: str,
+        *,
+        vanished: Sequence[UniqueId],
+        returned: Sequence[UniqueId],
+        now: int,
+        forgotten: Mapping[UniqueId, int] = ...,
+        settled: Sequence[UniqueId] = (),
+        known: AllKnown | None = None,
+    ) -> None:
+        """Records a listing: the account is known from here on; purges what vanished 90 days ago.
+
+        Args:
+            account: the account's name.
+            vanished: not listed any more, and not by our doing.
+            returned: had vanished, and is listed again: what was DELIVERED is UNPROVEN from here on.
+            now: Unix seconds.
+            forgotten: unique-id → copies of it that are not accounted for any more; one without copies is unheard of.
+            settled: unique-ids whose :class:`Deletion` is settled.
+            known: this listing, if everything in it is known: until anything changes, :meth:`all_known` has it.
+        """
+        ...
+
+    def all_known(self, account: str) -> AllKnown | None:
+        """Returns the listing of which everything is known, if nothing has changed since it was recorded."""
+        ...
+
+    def is_listed_since_opened(self, account: str) -> bool:
+        """Returns whether a listing of the account was recorded since the store was opened, or put back meanwhile."""
+        ...
+
+    def last_commit(self, account: str) -> int:
+        """Returns the Unix seconds of the account's newest commit; 0 where there was none."""
+        ...
+
+    def doubt(self, account: str) -> None:
+        """Makes nothing that was delivered so far ours to delete any more: its fate is UNPROVEN from here on."""
+        ...
+
+    def deleting(self, account: str, deletions: Mapping[UniqueId, Deletion]) -> None:
+        """Records, before QUIT is sent, what it is going to delete."""
+        ...
+
+    def deletions(self, account: str) -> Mapping[UniqueId, Deletion]:
+        """Returns what :meth:`deleting` recorded and no listing has settled since."""
         ...
 
     def journal(self, account: str) -> Journal:
@@ -342,18 +410,39 @@ class Store(Protocol):
 # ── the use case: what it works with, and how the daemon sees it ─────────────────────────────────────────────────
 
 
+class Lane(Protocol):
+    """A second hand for one session, so that a batch goes to disk while the next one is coming in.
+
+    One thing at a time, in the order given. What it raises is raised by the next :meth:`start` or :meth:`wait`.
+    """
+
+    def start(self, work: Callable[[], object]) -> None:
+        """Begins ``work`` once what was begun before has ended; does not where that raised."""
+        ...
+
+    def wait(self) -> None:
+        """Returns when nothing is under way."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """When a batch is closed, whichever comes first; ``seconds`` bounds how long mail stays invisible."""
+    """When a batch is closed, whichever comes first; ``seconds`` bounds how long mail stays invisible.
 
-    messages: int = 64
+    Two batches may be in flight in one session: one that goes to disk, and one that is coming in.
+    """
+
+    messages: int = 128
     octets: int = 16 * 2**20
     seconds: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What the use case works with; ``app.py`` fills it. ``nonce`` returns 64 random bits, ``host`` is our name."""
+    """What the use case works with; ``app.py`` fills it.
+
+    ``nonce`` returns 64 random bits, ``host`` is our name, ``lane`` makes a second hand for one session.
+    """
 
     connect: Connect
     open_delivery: OpenDelivery
@@ -363,6 +452,7 @@ class World:
     emit: Emit
     nonce: Callable[[], int]
     host: str
+    lane: Callable[[], Lane]
     limits: BatchLimits = BatchLimits()
 
     def now(self) -> int:

@@ -34,9 +34,9 @@ def host_name(value: str) -> str:
     return _address_or_foreign_name(value)
 
 
-def _unix_socket(value: str) -> str:
+def _unix_socket(value: str, example: str = "/run/pop3.sock") -> str:
     if not value.removeprefix(UNIX_PREFIX).startswith("/"):
-        raise ValueError(f"write a Unix socket with its whole path, as in {UNIX_PREFIX}/run/pop3.sock")
+        raise ValueError(f"write a Unix socket with its whole path, as in {UNIX_PREFIX}{example}")
     return value
 
 
@@ -100,12 +100,14 @@ def _address_or_foreign_name(value: str) -> str:
 
 
 def http_address(value: object) -> HttpAddress | None:
-    """Returns ``host:port`` split; a port alone means loopback, and ``false`` means off."""
+    """Returns ``host:port`` split; a port alone means loopback, ``unix:`` a socket's path, ``false`` off."""
     match value:
         case False:
             return None
         case int() if value is not True:
             return HttpAddress("127.0.0.1", _port(value))
+        case str() if value.startswith(UNIX_PREFIX):
+            return HttpAddress(_unix_socket(one_line(value), "/run/fetchd/http.sock"), 0)
         case str():
             return _host_and_port(value)
         case _:

@@ -6,6 +6,7 @@ from fetchd.model import (
     Account,
     MaildirTarget,
     MboxTarget,
+    Owner,
     Policy,
     SecretCommand,
     SecretCredential,
@@ -18,8 +19,11 @@ from fetchd.model import (
 )
 
 
-def build_account(candidate: Candidate) -> Account | None:
-    """Returns the account, or None where a key that it cannot be without is missing or no good."""
+def build_account(candidate: Candidate, *, owner: Owner | None = None) -> Account | None:
+    """Returns the account, or None where a key that it cannot be without is missing or no good.
+
+    ``owner`` is the target's, as the machine knows that user.
+    """
     keys = candidate.keys
     if keys.host is None or keys.user is None or keys.password is None or keys.deliver is None:
         return None
@@ -30,7 +34,7 @@ def build_account(candidate: Candidate) -> Account | None:
         tls=_tls(keys.tls),
         user=keys.user,
         password=_source(keys.password),
-        target=_target(keys.deliver),
+        target=_target(keys.deliver, owner),
         policy=Policy(
             delete_after=keys.leave_on_server,
             first_poll=keys.first_poll,
@@ -74,8 +78,8 @@ def _source(keys: PasswordKeys) -> SecretSource:
     return SecretCredential(keys.credential)
 
 
-def _target(keys: DeliverKeys) -> Target:
+def _target(keys: DeliverKeys, owner: Owner | None) -> Target:
     if keys.maildir is not None:
-        return MaildirTarget(keys.maildir, keys.create_parents)
+        return MaildirTarget(keys.maildir, keys.create_parents, owner)
     assert keys.mbox is not None, "exactly one of maildir and mbox is given"
-    return MboxTarget(keys.mbox, keys.create_parents)
+    return MboxTarget(keys.mbox, keys.create_parents, owner)

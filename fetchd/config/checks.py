@@ -9,13 +9,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from fetchd.config.fields import CHALLENGED, listed
+from fetchd.config.fields import listed
 from fetchd.config.nodes import Steps
 from fetchd.config.report import Report, shown_name
 from fetchd.config.schema import AccountKeys
 from fetchd.config.sections import PlainPassword
 from fetchd.config.units import format_duration
-from fetchd.model import POP3_PORT, POP3S_PORT, UNIX_PREFIX, TlsMode
+from fetchd.model import CHALLENGED_WAYS, POP3_PORT, POP3S_PORT, UNIX_PREFIX, HttpAddress, TlsMode
 
 REQUIRED: Final = ("host", "user", "password", "deliver")
 SHORT_INTERVAL: Final = 60
@@ -76,6 +76,13 @@ def _is_unix(host: str) -> bool:
     return host.startswith(UNIX_PREFIX)
 
 
+def check_http(address: HttpAddress | None, report: Report) -> None:
+    """Warns where others than this machine can see the status page: it asks for no password."""
+    if address is not None and not is_loopback(address.host):
+        text = "other machines can reach this, and the status page names the accounts and tells their errors"
+        report.warn(("http",), f"{text}: let a firewall or a proxy with a login stand before it, or write a port alone")
+
+
 def check_account(candidate: Candidate, report: Report) -> None:
     """Tells the report what is wrong with one account."""
     _missing(candidate, report)
@@ -101,7 +108,7 @@ def _plain_line(candidate: Candidate, report: Report) -> None:
     if (
         keys.tls.mode is TlsMode.NONE
         and not keys.allow_plaintext_password
-        and keys.mechanism not in CHALLENGED
+        and keys.mechanism not in CHALLENGED_WAYS
         and candidate.sound("allow_plaintext_password", "mechanism")
     ):
         report.error(

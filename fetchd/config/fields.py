@@ -11,18 +11,17 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from fetchd.config.units import format_duration, parse_duration, parse_size, quoted
-from fetchd.model import FirstPoll, TlsMode, UniqueIdsChanged
+from fetchd.model import LOGIN_WAYS, FirstPoll, TlsMode, UniqueIdsChanged
 
 ACCOUNT_NAME: Final = r"^[A-Za-z0-9][A-Za-z0-9._@+-]{0,63}$"
+OWNER: Final = r"^[^:\s/]{1,64}(:[^:\s/]{1,64})?$"
 STORE_NAME: Final = "fetchd.db"
 AUTO: Final = "AUTO"
-CHALLENGED: Final = ("SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS", "SCRAM-SHA-256", "SCRAM-SHA-1", "CRAM-MD5", "APOP")
-"""The ways to log in that never send the password itself."""
-MECHANISMS: Final = (*CHALLENGED, "PLAIN", "LOGIN", "USER", "OAUTHBEARER", "XOAUTH2", "EXTERNAL")
 LOG_FORMATS: Final = ("auto", "console", "json")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
 
 _NAME: Final = re.compile(ACCOUNT_NAME.removesuffix("$"))
+_OWNER: Final = re.compile(OWNER.removesuffix("$"))
 _NOT_ONE_LINE: Final = re.compile("[\r\n\0\ud800-\udfff]")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CREDENTIAL: Final = re.compile(r"[^/\x00-\x20]{1,255}")
@@ -93,7 +92,7 @@ def log_short(value: object) -> object:
 
 def mechanism(value: object) -> str:
     """Returns a mechanism's name in upper case; "" for ``auto``, the strongest that is offered."""
-    word = choice(value.upper() if isinstance(value, str) else value, (AUTO, *MECHANISMS))
+    word = choice(value.upper() if isinstance(value, str) else value, (AUTO, *LOGIN_WAYS))
     return "" if word == AUTO else word
 
 
@@ -127,6 +126,14 @@ def file_path(value: str) -> str:
     if value.startswith("~") and not value.startswith("~/"):
         raise ValueError("only a leading ~/ is expanded: write the path out")
     return value
+
+
+def owner(value: object) -> str:
+    """Returns ``USER`` or ``USER:GROUP``, each a name or a number."""
+    text = str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    if not _OWNER.fullmatch(text):
+        raise ValueError("a user's name or number is expected, or USER:GROUP, as in owner: alice")
+    return text
 
 
 def state_file(value: object) -> object:

@@ -7,17 +7,18 @@ from pathlib import Path
 from typing import Final
 
 from fetchd.config.build import build_account
-from fetchd.config.checks import check_account, check_sharing, plain_passwords
+from fetchd.config.checks import check_account, check_http, check_sharing, plain_passwords
 from fetchd.config.document import parse
 from fetchd.config.fields import STORE_NAME
 from fetchd.config.merge import merged_accounts, read_mapping, slipped_accounts
 from fetchd.config.nodes import plain
+from fetchd.config.owners import find_owner
 from fetchd.config.paths import Anchor, default_state, home
 from fetchd.config.report import Report
 from fetchd.config.schema import FileKeys
 from fetchd.config.surroundings import judge_plain_passwords, look_around
 from fetchd.errors import ConfigError
-from fetchd.model import LogSettings, Settings
+from fetchd.model import LogSettings, MetricsSettings, Settings
 
 LIMIT_OCTETS: Final = 32 * 2**20
 """The largest configuration file; 100,000 accounts stay below it."""
@@ -105,11 +106,12 @@ def _examine(report: Report, info: os.stat_result, environ: Mapping[str, str]) -
     accounts = {}
     for candidate in candidates:
         check_account(candidate, report)
-        account = build_account(candidate)
+        account = build_account(candidate, owner=find_owner(candidate, report))
         if account is not None:
             accounts[account.name] = account
             look_around(candidate, account, environ, report=report)
     check_sharing(candidates, report)
+    check_http(top.http, report)
     judge_plain_passwords(plain_passwords(candidates), info, report)
     state = _state(top.state, environ, report)
     problems = report.errors()
@@ -120,6 +122,7 @@ def _examine(report: Report, info: os.stat_result, environ: Mapping[str, str]) -
         accounts=accounts,
         state=state,
         http=top.http,
+        metrics=MetricsSettings(top.metrics.per_account),
         log=LogSettings(top.log.format, top.log.level),
         workers=top.workers,
         sessions_per_host=top.sessions_per_host,

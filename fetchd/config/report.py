@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from fetchd.config.fields import listed, nearest
 from fetchd.config.nodes import Document, Remark, Steps
 from fetchd.config.schema import AccountKeys, FileKeys
-from fetchd.config.sections import DeliverKeys, Keys, LogKeys, PasswordKeys, TlsKeys
+from fetchd.config.sections import DeliverKeys, Keys, LogKeys, MetricsKeys, PasswordKeys, TlsKeys
 
 _LIKE_A_NAME: Final = re.compile(r"[\w.@+/-]{0,60}")
 _RUN_TOGETHER: Final = re.compile(r"(\w+)[ :=]")
@@ -24,6 +24,7 @@ _SECTIONS: Final[dict[str, type[Keys]]] = {
     "password": PasswordKeys,
     "deliver": DeliverKeys,
     "log": LogKeys,
+    "metrics": MetricsKeys,
 }
 _SAID: Final = {
     "int_type": "a whole number is expected, without quotes or a leading zero",
@@ -56,7 +57,6 @@ _FOREIGN: Final = {
     "mailbox": "deliver: {mbox: …}",
     "loglevel": "log: {level: …}",
     "log_level": "log: {level: …}",
-    "metrics": "http",
     "listen": "http",
     "account": "accounts",
     "threads": "workers",

@@ -18,13 +18,14 @@ from fetchd.config.sections import (
     FilePath,
     Keys,
     LogKeys,
+    MetricsKeys,
     OneLine,
     OrShort,
     PasswordKeys,
     TlsKeys,
     plain_password,
 )
-from fetchd.model import FirstPoll, HttpAddress, Proxy, TlsMode, UniqueIdsChanged
+from fetchd.model import LOGIN_WAYS, FirstPoll, HttpAddress, Proxy, TlsMode, UniqueIdsChanged
 
 SIZE_PATTERN: Final = "^[0-9]+ ?([kKmMgGtT]i?)?[bB]?$"
 
@@ -138,13 +139,13 @@ class AccountKeys(Keys):
         description="Connect through a proxy: `socks5://[user:password@]host:port`, or `http://…`. `none`: directly.",
         examples=["socks5://127.0.0.1:9050"],
     )
-    mechanism: Annotated[
-        str, BeforeValidator(fields.mechanism), WithJsonSchema({"enum": ["auto", *fields.MECHANISMS]})
-    ] = Field(
-        default="",
-        description="The one way to log in: `USER` (and PASS), `APOP`, or a SASL mechanism such as `SCRAM-SHA-256`. "
-        "`auto` (the default): the strongest that the server offers.",
-        examples=["SCRAM-SHA-256"],
+    mechanism: Annotated[str, BeforeValidator(fields.mechanism), WithJsonSchema({"enum": ["auto", *LOGIN_WAYS]})] = (
+        Field(
+            default="",
+            description="The one way to log in: `USER` (and PASS), `APOP`, or a SASL mechanism such as "
+            "`SCRAM-SHA-256`. `auto` (the default): the strongest that the server offers.",
+            examples=["SCRAM-SHA-256"],
+        )
     )
     allow_plaintext_password: bool = Field(
         default=False,
@@ -170,9 +171,11 @@ class FileKeys(Keys):
         WithJsonSchema({"anyOf": [{"type": "string"}, _PORT, {"const": False}]}),
     ] = Field(
         default=None,
-        description="Where /metrics and /healthz are served: `host:port`, or a port alone for 127.0.0.1. Default: off.",
-        examples=["127.0.0.1:9725"],
+        description="Where the status page, /status, /metrics, /healthz and /readyz are served: `host:port`, a port "
+        "alone for 127.0.0.1, or `unix:` and the path of a Unix socket (mode 0660). Default: off.",
+        examples=["127.0.0.1:9725", "unix:/run/fetchd/http.sock"],
     )
+    metrics: MetricsKeys = Field(default=MetricsKeys(), description="What /metrics tells.")
     log: Annotated[
         LogKeys, BeforeValidator(fields.log_short), OrShort(enum=[*fields.LOG_LEVELS, *fields.LOG_FORMATS])
     ] = Field(default=LogKeys(), description="How events are logged: a level, a format, or a mapping of both.")

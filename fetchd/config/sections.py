@@ -1,4 +1,4 @@
-"""The mappings within an account and within the file: ``tls``, ``password``, ``deliver``, ``log``. Pure.
+"""The mappings within an account and within the file: ``tls``, ``password``, ``deliver``, ``log``, ``metrics``. Pure.
 
 They are pydantic models, see ``schema.py`` for the rules that all of them follow.
 """
@@ -108,6 +108,17 @@ class LogKeys(Keys):
     ] = Field(default="info", description="The least important events that are logged: debug, info, warning or error.")
 
 
+class MetricsKeys(Keys):
+    """What /metrics tells."""
+
+    example: ClassVar[str] = "metrics: {per_account: false}"
+
+    per_account: bool = Field(
+        default=True,
+        description="Whether each account has series of its own; `false`: sums over all accounts, for very many.",
+    )
+
+
 class TlsKeys(Keys):
     """How the line to the server is protected. Certificates are verified unless `fingerprint` pins one.
 
@@ -214,6 +225,16 @@ class DeliverKeys(Keys):
         examples=["/var/mail/alice"],
     )
     create_parents: bool = Field(default=False, description="Whether missing directories above it may be created too.")
+    owner: Annotated[
+        str | None,
+        BeforeValidator(fields.owner),
+        WithJsonSchema({"anyOf": [{"type": "string", "pattern": fields.OWNER}, {"type": "integer", "minimum": 0}]}),
+    ] = Field(
+        default=None,
+        description="Whose mailbox this is, where fetchd runs as root: a user's name or number. All is done with that "
+        "user's rights. `USER:GROUP` for another group than the user's own. Default: whoever fetchd runs as.",
+        examples=["alice", "alice:mail"],
+    )
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "DeliverKeys":

@@ -11,10 +11,10 @@ from pydantic import ValidationError
 
 from fetchd.config.paths import Anchor
 from fetchd.config.schema import AccountKeys, FileKeys
-from fetchd.config.sections import DeliverKeys, Keys, LogKeys, PasswordKeys, PlainPassword, TlsKeys
-from fetchd.model import Account, LogSettings, Policy, Secret, Settings, Tls
+from fetchd.config.sections import DeliverKeys, Keys, LogKeys, MetricsKeys, PasswordKeys, PlainPassword, TlsKeys
+from fetchd.model import Account, LogSettings, MetricsSettings, Policy, Secret, Settings, Tls
 
-MODELS = [FileKeys, AccountKeys, TlsKeys, PasswordKeys, DeliverKeys, LogKeys]
+MODELS = [FileKeys, AccountKeys, TlsKeys, PasswordKeys, DeliverKeys, LogKeys, MetricsKeys]
 EXAMPLE = Path(__file__).parents[2] / "config/fetchd.yaml"
 
 
@@ -33,6 +33,7 @@ def test_everything_that_an_account_is_has_a_key() -> None:
     assert wanted - {"name", "policy"} == set(AccountKeys.model_fields)
     assert {field.name for field in fields(Tls)} == set(TlsKeys.model_fields)
     assert {field.name for field in fields(LogSettings)} == set(LogKeys.model_fields)
+    assert {field.name for field in fields(MetricsSettings)} == set(MetricsKeys.model_fields)
     assert {f.name for f in fields(Settings)} - {"source", "warnings"} == set(FileKeys.model_fields) - {"defaults"}
 
 
@@ -55,6 +56,7 @@ def test_the_defaults_are_those_of_the_model() -> None:
     top = FileKeys(accounts={})
     assert (top.workers, top.sessions_per_host, top.http) == (settings.workers, settings.sessions_per_host, None)
     assert LogSettings(top.log.format, top.log.level) == settings.log
+    assert MetricsSettings(top.metrics.per_account) == settings.metrics
 
 
 def walk(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -86,13 +88,15 @@ def test_the_json_schema_shows_short_forms_and_defaults_as_one_writes_them() -> 
 
 
 def test_the_big_example_shows_every_key() -> None:
+    """One of them in a comment: the user that ``owner`` names has to be there, and fetchd root."""
     data = yaml.safe_load(EXAMPLE.read_text())
     assert set(data) == set(FileKeys.model_fields)
     accounts = [data["defaults"], *data["accounts"].values()]
     assert set().union(*accounts) == set(AccountKeys.model_fields)
     for key, model in (("tls", TlsKeys), ("password", PasswordKeys), ("deliver", DeliverKeys)):
         shown = set().union(*(a[key] for a in accounts if isinstance(a.get(key), dict)))
-        assert shown >= set(model.model_fields), key
+        assert shown | {"owner"} >= set(model.model_fields), key
+    assert "owner: bob" in EXAMPLE.read_text()
 
 
 def test_a_plain_password_shows_in_no_repr() -> None:
