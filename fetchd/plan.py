@@ -133,7 +133,9 @@ def nothing_to_do(known: AllKnown | None, listing: bytes, policy: Policy, *, now
     """Returns whether the plan for this listing would be empty, as the last one was that was made for it."""
     if known is None or known.listing != listing:
         return False
-    return policy.delete_after is None or known.oldest is None or now - known.oldest < policy.delete_after
+    if policy.delete_after is None or known.oldest is None:
+        return True
+    return not _is_age(policy.delete_after, since=known.oldest, now=now)
 
 
 def unique_ids_changed(listing: Sequence[MessageRef], seen: Mapping[UniqueId, Seen]) -> bool:
@@ -268,7 +270,12 @@ def _due(entry: Seen, policy: Policy, now: int) -> bool:
     """What was there before us is never due; a clock that stepped back makes nothing due."""
     if policy.delete_after is None or entry.fate is Fate.SKIPPED:
         return False
-    return now - entry.first_seen >= policy.delete_after
+    return _is_age(policy.delete_after, since=entry.first_seen, now=now)
+
+
+def _is_age(seconds: int, *, since: int, now: int) -> bool:
+    """Returns whether that long has passed; no time at all has, wherever the clock was put meanwhile (FAULTS 106)."""
+    return seconds == 0 or now - since >= seconds
 
 
 def _sound_first(

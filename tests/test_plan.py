@@ -107,6 +107,12 @@ def test_deletion_is_due_by_the_age_from_first_seen(age: int, due: bool) -> None
     assert numbers(result.delete) == ([1] if due else [])
 
 
+def test_what_is_to_be_deleted_at_once_does_not_wait_for_a_clock_that_was_ahead() -> None:
+    """FAULTS 106: recorded in a year to come, it would never be due."""
+    result = plan(listing(b"a"), seen(b"a", age=-3650 * DAY), delete_after=0)
+    assert numbers(result.delete) == [1]
+
+
 def test_what_was_only_marked_as_seen_is_never_deleted() -> None:
     """FAULTS 110: keep → delete must not delete mail that was never delivered."""
     assert plan(listing(b"a"), seen(b"a", age=99 * DAY, fate=Fate.SKIPPED), delete_after=0).delete == ()
