@@ -4,6 +4,7 @@ The order stands here and nowhere else. Nothing is published before it is commit
 never guessed: the staged files stay, and the next poll's recovery asks the store.
 """
 
+import errno
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -12,7 +13,7 @@ from functools import partial
 from typing import Final
 
 from fetchd import events
-from fetchd.errors import AccountError, Interrupted, NetworkError, POP3Error, ProtocolError, StoreError
+from fetchd.errors import AccountError, DeliveryError, Interrupted, NetworkError, POP3Error, ProtocolError, StoreError
 from fetchd.model import Account, Committed, MessageRef, PollResult, SkipReason, Staged, target_text
 from fetchd.names import NO_UNIQUE_ID, message_name
 from fetchd.ports import Delivery, InStep, Maildrop, StagedFile, StopSignal, World, Write
@@ -113,6 +114,8 @@ class Intake:
         self._published: list[str] = []
         self.delivered: list[MessageRef] = []
         """What this session retrieved, committed and published."""
+        self.proves = True
+        """False once the server would not show underway that it is in step: only the end of a portion tells."""
 
     def fetch(self, maildrop: Maildrop, refs: Sequence[MessageRef]) -> None:
         """Retrieves messages and delivers them; on an error, what is proven is delivered before it is raised.
@@ -147,6 +150,7 @@ class Intake:
 
         for item in maildrop.retrieve_proven([*refs], sink, proofs=self._proofs([*refs.values()])):
             if isinstance(item, InStep):
+                self.proves = self.proves and item.proven
                 if item.proven:
                     self._prove(in_one=in_one)
                 continue
@@ -182,16 +186,16 @@ class Intake:
         self._batch += self._unproven
         self._unproven = []
         if not in_one and self._batch_is_full():
-            batch, self._batch = self._batch, []
+            batch, self._batch = self._batch, []  # first: should the lane fail, nothing may be delivered twice
             self._lane.start(partial(self._bring, batch))
 
     def _blame(self, error: AccountError, refs: Sequence[MessageRef]) -> None:
         """Remembers whose fault a broken session may be.
 
-        That is the message in hand; or the one that did not come; or, where the server is out of step, the first of
-        those that are not proven.
+        That is the message in hand, also where no file of ours may be as big; or the one that did not come; or, where
+        the server is out of step, the first of those that are not proven.
         """
-        if not isinstance(error, NetworkError | ProtocolError):
+        if not isinstance(error, NetworkError | ProtocolError) and not _is_too_big(error):
             return
         if self._in_hand is not None:
             self._trouble(self._in_hand.ref)
@@ -283,3 +287,7 @@ class Intake:
         if ref.uid is not None:
             with suppress(StoreError):
                 self._world.store.mark_troubled(self._name, ref.uid, now=self._world.now())
+
+
+def _is_too_big(error: AccountError) -> bool:
+    return isinstance(error, DeliveryError) and getattr(error.__cause__, "errno", None) == errno.EFBIG

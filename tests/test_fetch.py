@@ -3,8 +3,10 @@
 The server and the store are doubles that can fail at a chosen instant; the Maildir is real.
 """
 
+import errno
 import itertools
 import mailbox
+import os
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from copy import deepcopy
@@ -118,7 +120,7 @@ class Bench:
         return sorted(file.read_bytes() for box in ("new", "cur") for file in (self.root / maildir / box).iterdir())
 
     def staged(self) -> list[str]:
-        return [file.name for file in (self.root / "Maildir" / "tmp").rglob("*") if file.is_file()]
+        return [file.name for file in (self.root / "Maildir" / "tmp").glob("*/*")]
 
     def said(self, kind: type) -> list:
         return [event for event in self.events if isinstance(event, kind)]
@@ -634,6 +636,18 @@ def test_a_kill_before_quit_was_answered_makes_no_other_message_known(bench: Ben
     assert (bench.poll(DELETE).delivered, bench.server.mail) == (1, [])
 
 
+def test_the_answer_to_quit_is_awaited_where_something_hangs_on_it(bench: Bench) -> None:
+    """A deletion, or a session that follows at once and would find the maildrop in use."""
+    fill(bench, 1, 2, 3)
+    assert bench.poll(Policy(max_messages=2)).more
+    assert (bench.server.quits, bench.server.left) == (1, 0)
+    bench.poll()
+    bench.poll()
+    assert (bench.server.quits, bench.server.left) == (3, 2)
+    bench.poll(DELETE)
+    assert (bench.server.quits, bench.server.left) == (4, 2)
+
+
 def test_without_a_record_of_what_is_to_be_deleted_nothing_is(bench: Bench) -> None:
     fill(bench, 1)
     with patch.object(bench.store, "deleting", side_effect=StoreError("full")), pytest.raises(StoreError):
@@ -864,6 +878,25 @@ def test_a_full_disk_delivers_nothing_half_and_goes_on_when_there_is_room(bench:
     assert bench.poll(DELETE).delivered == 2
     assert bench.mail() == stored(1, 2)
     assert bench.staged() == []
+
+
+def test_a_message_that_no_file_can_hold_does_not_keep_the_others_from_coming(bench: Bench) -> None:
+    """EFBIG (``ulimit -f``): it would stop every poll at the same place."""
+    bench.server.mail = [(b"big", b"x" * 500 + b"\r\n"), (b"uid1", message(1)), (b"uid2", message(2))]
+    write = os.write
+
+    def limited(descriptor: int, octets: bytes) -> int:
+        if len(octets) > 400:
+            raise OSError(errno.EFBIG, "File too large")
+        return write(descriptor, octets)
+
+    with patch.object(os, "write", limited):
+        with pytest.raises(DeliveryError, match="ulimit -f"):
+            bench.poll(DELETE)
+        assert bench.poll(DELETE).delivered == 2
+        assert bench.server.uids == [b"big"]
+    assert bench.poll(DELETE).delivered == 1
+    assert bench.server.mail == []
 
 
 # ── a lost store ─────────────────────────────────────────────────────────────────────────────────────────────────

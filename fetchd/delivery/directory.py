@@ -57,6 +57,16 @@ class Directory:
                 return False
         return True
 
+    def size_of(self, name: str) -> int | None:
+        """Returns a file's octets; None where there is no such file."""
+        try:
+            status = os.stat(name, dir_fd=self.descriptor, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise delivery_error("cannot look at", self.path / name, error) from error
+        return status.st_size if stat.S_ISREG(status.st_mode) else None
+
     def create(self, name: str) -> FileIO:
         """Opens a new file for writing, mode 0600; the name must be free."""
         return FileIO(self._create(name), "wb")

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from fetchd.delivery import kernel
+from fetchd.delivery.claim import Claim
 from fetchd.delivery.directory import Directory
 from fetchd.delivery.faults import delivery_error, translated
 from fetchd.delivery.folders import mail_directories
@@ -29,6 +30,7 @@ from fetchd.delivery.layout import (
     require_one_file_system,
 )
 from fetchd.delivery.ownership import require_own_directories, require_unswayed
+from fetchd.delivery.sightings import Sightings
 from fetchd.delivery.staging import PartFile, Staging
 from fetchd.errors import DeliveryError
 from fetchd.model import Committed, Staged
@@ -47,25 +49,48 @@ class Maildir(mailbox.Maildir):
     Before :meth:`prepare` the Maildir need not exist; the library's own methods work only where it does.
     """
 
-    def __init__(self, path: Path, account: str, *, create_parents: bool = False) -> None:
-        with suppress(mailbox.NoSuchMailboxError):
-            super().__init__(path, create=False)
+    publishes_by_moving: Final = True
+
+    def __init__(
+        self, path: Path, account: str, *, create_parents: bool = False, sightings: Sightings | None = None
+    ) -> None:
+        if sightings is None:
+            with suppress(mailbox.NoSuchMailboxError):
+                super().__init__(path, create=False)
         self._root = path
         self._create_parents = create_parents
         self._account = account_digest(account)
         self._staging = Staging(path / "tmp" / STAGE, account)
         self._opened_new: Directory | None = None
         self._is_unsealed = False
+        self._claim: Claim | None = None
+        self._sightings = sightings or Sightings()
+        self._is_glance = False
 
     def prepare(self, *, create: bool = True, waiting: bool = True) -> None:
-        """Checks the Maildir and opens its staging: see ``ports.Delivery``."""
+        """Checks the Maildir and opens its staging: see ``ports.Delivery``.
+
+        Where its staging directory is as it was left by an earlier session, that waits for :meth:`ready`.
+        """
         self.close()
+        self._is_glance = not waiting and self._sightings.is_as_seen(self._account, self._staging.path)
+        if not self._is_glance:
+            self._open(create=create, waiting=waiting)
+
+    def ready(self) -> None:
+        """Returns when the Maildir is checked and its staging open."""
+        if self._is_glance:
+            self._is_glance = False
+            self._open(create=False, waiting=False)  # it was there
+
+    def _open(self, *, create: bool, waiting: bool) -> None:
         require_unswayed(self._root)
         if create:
             ensure_maildir(self._root, create_parents=self._create_parents)
         else:
             require_known_maildir(self._root, waiting=waiting)
         require_own_directories(self._root, SUBDIRECTORIES)
+        self._claim = Claim(Directory.open(self._root / "tmp"), self._account)
         self._staging.open(create=create)
         self._opened_new = Directory.open(self._root / "new")
         require_one_file_system(self._root, self._staging.directory, self._new)
@@ -76,10 +101,18 @@ class Maildir(mailbox.Maildir):
 
     def leftovers(self) -> Sequence[str]:
         """Returns this account's complete files in staging."""
-        return self._staging.leftovers()
+        if self._is_glance:
+            return []
+        before = self._staging.directory.status()
+        names = self._staging.leftovers()
+        if not names:
+            self._sightings.saw_nothing(self._account, self._staging.path, before)
+        return names
 
     def stage(self, name: str) -> PartFile:
         """Opens a new file in staging."""
+        self.ready()
+        self._sightings.forget(self._account, self._staging.path)
         return self._staging.stage(name)
 
     def flush_batch(self, batch: Sequence[Staged]) -> bool:
@@ -120,12 +153,15 @@ class Maildir(mailbox.Maildir):
         return moved
 
     def _sync(self) -> None:
+        """Flushes both directories; then a file, which tells of a file system that is gone where these do not."""
         self._new.sync()
         self._staging.directory.sync()
+        if self._claim is not None:
+            self._claim.sync()
         self._is_unsealed = False
 
     def adopt(self, name: str) -> Staged:
-        """Returns size and digest of a complete file in staging."""
+        """Returns a complete file in staging that the store knows nothing of."""
         return self._staging.adopt(name)
 
     def discard(self, names: Sequence[str]) -> None:
@@ -166,6 +202,9 @@ class Maildir(mailbox.Maildir):
     def close(self) -> None:
         """Closes the descriptors; they are closed with the object at the latest."""
         self._staging.close()
+        if self._claim is not None:
+            self._claim.close()
+            self._claim = None
         if self._opened_new is not None:
             self._opened_new.close()
             self._opened_new = None

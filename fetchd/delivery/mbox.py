@@ -44,6 +44,8 @@ class Mbox(mailbox.mbox):
     Several programs, and several accounts, may deliver into one mbox at a time: the locks order them.
     """
 
+    publishes_by_moving: Final = False
+
     def __init__(
         self,
         path: Path,
@@ -87,6 +89,9 @@ class Mbox(mailbox.mbox):
         self._staging.open(create=create or not waiting)
         self._clear_left_lock()
 
+    def ready(self) -> None:
+        """Does nothing: :meth:`prepare` leaves nothing for later."""
+
     def leftovers(self) -> Sequence[str]:
         """Returns this account's complete files in staging."""
         return self._staging.leftovers()
@@ -121,7 +126,7 @@ class Mbox(mailbox.mbox):
         return self._settle(batch, journal)
 
     def adopt(self, name: str) -> Staged:
-        """Returns size and digest of a complete file in staging."""
+        """Returns a complete file in staging that the store knows nothing of."""
         return self._staging.adopt(name)
 
     def discard(self, names: Sequence[str] | int) -> None:

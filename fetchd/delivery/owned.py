@@ -19,10 +19,20 @@ class OwnedDelivery:
         self._delivery = delivery
         self._rights = rights
 
+    @property
+    def publishes_by_moving(self) -> bool:
+        """Whether publishing moves the staged file itself."""
+        return self._delivery.publishes_by_moving
+
     def prepare(self, *, create: bool = True, waiting: bool = True) -> None:
         """Checks and opens the target, and creates what may be."""
         with self._rights.taken():
             self._delivery.prepare(create=create, waiting=waiting)
+
+    def ready(self) -> None:
+        """Returns when the target is checked and open."""
+        with self._rights.taken():
+            self._delivery.ready()
 
     def leftovers(self) -> Sequence[str]:
         """Returns the names of this account's complete files in staging."""

@@ -177,27 +177,19 @@ class Staging:
         """Opens a new file; ``name`` is one that ``names.message_name`` made for this account."""
         if self._mark not in name or "/" in name:
             raise ValueError(f"not a name of this account: {name!r}")
-        if name.endswith(PART):
-            raise DeliveryError(f"this host's name ends in {PART}, which marks half-written files: give it another one")
         return PartFile(self.directory, name)
 
     def flush(self, batch: Sequence[Staged]) -> bool:
         """Returns when these finished files, and their names, are on disk; and whether all of the file system is.
 
-        A failed flush is not tried again: the batch is removed, to be fetched again later.
+        A failed flush is not tried again. The files stay, and the next poll's recovery settles them: what is still
+        listed is fetched again, and of what is not these may be the only copies.
         """
         if not batch:
             return False
-        names = [staged.name for staged in batch]
         if self._flushing is None:
             raise ValueError("prepare() comes first")
-        try:
-            return self._flushing.flush(names)
-        except DeliveryError:
-            for name in names:
-                with suppress(DeliveryError):
-                    self.directory.remove(name)
-            raise
+        return self._flushing.flush(batch)
 
     def leftovers(self) -> list[str]:
         """Returns the names of this account's complete files, oldest first; removes what a power cut made shorter.
@@ -246,8 +238,7 @@ class Staging:
         self.directory.sync()
 
     def _is_whole(self, name: str) -> bool:
-        with self.directory.read(name) as file:
-            return os.fstat(file.fileno()).st_size == stated_size(name)
+        return self.directory.size_of(name) == stated_size(name)
 
     def _is_ours(self, name: str) -> bool:
         parsed = parse_name(name)

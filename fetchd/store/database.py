@@ -1,9 +1,9 @@
 """The store's file and the one connection to it: what makes a transaction durable, and an error harmless.
 
-The file is written in WAL mode with ``synchronous=FULL``: COMMIT returns when the transaction is on disk, and a reader
-never waits. Every write begins with BEGIN IMMEDIATE, because a transaction that begins as a reader and wants to write
-later can fail in a way that no waiting heals (SQLITE_BUSY_SNAPSHOT, FAULTS G 103). A WAL needs shared memory: the file
-belongs on a local disk.
+The file is written in WAL mode, so that a reader never waits, and its log is put on disk by ``log.py``: one sync for
+the transactions of many sessions. Every write begins with BEGIN IMMEDIATE, because a transaction that begins as a
+reader and wants to write later can fail in a way that no waiting heals (SQLITE_BUSY_SNAPSHOT, FAULTS G 103). A WAL
+needs shared memory: the file belongs on a local disk.
 
 After any error the connection is dropped, which undoes what was not committed. Whether a COMMIT that failed took
 effect only the opened-again database can tell. Opening copies the WAL into the database file and syncs that: what a
@@ -25,6 +25,7 @@ from fetchd.errors import StoreError
 from fetchd.store import schema
 from fetchd.store.faults import busy, translated
 from fetchd.store.lock import StoreLock
+from fetchd.store.log import Log, Ticket
 
 BUSY_SECONDS: Final = 5.0
 """How long to wait for a lock that another program, such as a backup, holds on the file."""
@@ -32,7 +33,7 @@ CLOSE_SECONDS: Final = 1.0
 """How long closing waits for a transaction in hand."""
 
 _PRAGMAS: Final = (
-    "PRAGMA synchronous = FULL",  # COMMIT syncs the WAL; NORMAL would not
+    "PRAGMA synchronous = FULL",  # while the file is opened and brought to our version
     "PRAGMA temp_store = MEMORY",  # a hardened service may have no directory for temporary files
     "PRAGMA journal_size_limit = 4194304",  # octets that the WAL keeps after one large transaction
 )
@@ -54,6 +55,7 @@ class Database:
         self._lock = lock
         self._mutex = threading.Lock()
         self._db: sqlite3.Connection | None = None
+        self._log: Log
         self._file = (0, 0)
         self._closed = False
         self._write_failed = False
@@ -103,7 +105,8 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """Gives the connection for queries, to one thread at a time. Raises ``StoreError``."""
-        with self._turn():
+        self._check_open()
+        with translated(self.path), self._mutex:  # as _turn(); a context less, for ten queries a poll
             try:
                 yield self._connection()
             except BaseException:
@@ -116,7 +119,7 @@ class Database:
 
         Args:
             durable: False for what may be lost with the machine's power: it is on disk with the next durable
-                transaction, and outlives this process in any case. Nothing else is at risk (SQLite's ``NORMAL``).
+                transaction, and outlives this process in any case. Nothing else is at risk.
 
         Raises:
             StoreError: nothing is known of what became of the transaction.
@@ -125,18 +128,17 @@ class Database:
             try:
                 db = self._connection()
                 self._check_file(db)
-                if not durable:
-                    db.execute("PRAGMA synchronous = NORMAL")
                 db.execute("BEGIN IMMEDIATE")
                 yield db
                 db.execute("COMMIT")
-                if not durable:
-                    db.execute("PRAGMA synchronous = FULL")
+                log, ticket = self._log, self._log.committed()
             except BaseException:
                 self._write_failed = True
                 self._drop()
                 raise
             self._write_failed = False
+        if durable:
+            self._wait_for_disk(log, ticket)
 
     def check(self) -> None:
         """Raises ``StoreError`` where the store cannot be written to now.
@@ -151,7 +153,7 @@ class Database:
 
     def _begin_life(self) -> None:
         """Opens the first connection, the only one that may find an empty database."""
-        self._db, version = _connect(self.path)
+        self._db, self._log, version = _connect(self.path)
         self.created = version == 0
         self._file = _identity(self.path)
 
@@ -163,7 +165,7 @@ class Database:
         self._check_open()
         if self._db is None:
             # The daemon's memory of this run says that there was something: an empty file is a loss, not a start.
-            self._db, _ = _connect(self.path, may_be_empty=False)
+            self._db, self._log, _ = _connect(self.path, may_be_empty=False)
             identity = _identity(self.path)
             self.replaced += identity != self._file
             self._file = identity
@@ -184,9 +186,21 @@ class Database:
                 f"store {self.path} was removed or replaced while in use: nothing more is written to the old one"
             )
 
+    def _wait_for_disk(self, log: Log, ticket: Ticket) -> None:
+        with translated(self.path):
+            try:
+                log.wait(ticket)
+            except OSError:
+                with self._mutex:
+                    if self._log is log:  # else someone was faster, and the file was opened anew
+                        self._write_failed = True
+                        self._drop()
+                raise
+
     def _drop(self) -> None:
         db, self._db = self._db, None
         if db is not None:
+            self._log.close()
             with contextlib.suppress(sqlite3.Error):
                 db.close()
 
@@ -229,8 +243,8 @@ def _identity(path: Path) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
-def _connect(path: Path, *, may_be_empty: bool = True) -> tuple[sqlite3.Connection, int]:
-    """Opens the file, which must exist; returns the connection and the schema version that was found.
+def _connect(path: Path, *, may_be_empty: bool = True) -> tuple[sqlite3.Connection, Log, int]:
+    """Opens the file, which must exist; returns the connection, its log and the schema version that was found.
 
     ``mode=rw`` never creates the file: a store that vanished is an error, not a new beginning.
     """
@@ -243,10 +257,12 @@ def _connect(path: Path, *, may_be_empty: bool = True) -> tuple[sqlite3.Connecti
             raise StoreError(f"store {path} is empty now: put it back, or restart fetchd to begin anew")  # noqa: TRY301
         _prepare(db, path)
         schema.migrate(db, version)
+        db.execute("PRAGMA synchronous = NORMAL")  # from here on the log is synced by us
+        log = Log(path)
     except BaseException:
         db.close()
         raise
-    return db, version
+    return db, log, version
 
 
 def _prepare(db: sqlite3.Connection, path: Path) -> None:

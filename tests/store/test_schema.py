@@ -26,7 +26,8 @@ def tables(db: sqlite3.Connection) -> set[str]:
 def test_an_empty_database_becomes_the_newest_schema_and_ours(db: sqlite3.Connection) -> None:
     assert schema.version_of(db, PATH) == 0
     schema.migrate(db, 0)
-    assert tables(db) == {"accounts", "seen", "outbox", "placements", "targets", "deletions", "trouble", "history"}
+    found = {"accounts", "seen", "outbox", "placements", "targets", "deletions", "trouble", "failing", "history"}
+    assert tables(db) == found
     assert schema.version_of(db, PATH) == schema.SCHEMA_VERSION == 1
     assert db.execute("PRAGMA application_id").fetchone() == (schema.APPLICATION_ID,)
 
@@ -46,6 +47,7 @@ def test_the_released_schema_is_what_it_was() -> None:
         "placements": ["id", "account", "inode", "offset", "length", "digest", "names", "done"],
         "targets": ["target"],
         "deletions": ["account", "uid", "copies", "size"],
+        "failing": ["account", "since", "failures", "told"],
         "trouble": ["account", "uid", "since"],
         "history": ["account", "quarter", "messages"],
     }

@@ -1,5 +1,6 @@
 """The SQLite store beyond the contract: durability, faults, and that nothing ever begins anew in silence."""
 
+import errno
 import os
 import re
 import shutil
@@ -63,9 +64,9 @@ def pragma(store: SqliteStore, name: str) -> object:
 
 
 def test_commits_are_durable_and_readers_do_not_wait(store: SqliteStore) -> None:
-    """WAL with synchronous=FULL (2): COMMIT returns after the sync; NORMAL would not sync in WAL mode."""
+    """WAL with synchronous=NORMAL (1): the log is synced by us, after COMMIT (``store/log.py``)."""
     assert pragma(store, "journal_mode") == "wal"
-    assert pragma(store, "synchronous") == 2
+    assert pragma(store, "synchronous") == 1
     assert pragma(store, "busy_timeout") == database.BUSY_SECONDS * 1000
     assert pragma(store, "temp_store") == 2
     assert pragma(store, "application_id") == schema.APPLICATION_ID
@@ -79,32 +80,51 @@ def test_a_connection_opened_again_after_an_error_is_as_durable(path: Path, monk
         faults.before["COMMIT"] = sqlite3.SQLITE_IOERR
         with pytest.raises(StoreError):
             store.settle("a", ["x"])
-        assert pragma(store, "synchronous") == 2
+        synced = syncs_of_the_log(monkeypatch)
+        store.commit("a", batch(0, 1), now=NOW)
         assert store._database._db is not first
+        assert synced == [os.stat(f"{path}-wal").st_ino]
 
 
-def test_the_end_of_a_poll_costs_no_sync_and_the_next_transaction_is_durable_again(store: SqliteStore) -> None:
-    """Every poll writes it, and losing it with the machine's power costs a date. NORMAL (1) risks nothing else."""
-    level = []
-    store._database._db.set_trace_callback(  # type: ignore[union-attr]
-        lambda statement: level.append(statement) if "synchronous" in statement else None
-    )
-    store.poll_ended("a", PollResult("a"), error="", now=NOW)
-    assert level == ["PRAGMA synchronous = NORMAL", "PRAGMA synchronous = FULL"]
-    store.commit("a", batch(0, 1), now=NOW)
-    assert len(level) == 2
-    assert pragma(store, "synchronous") == 2
+def syncs_of_the_log(monkeypatch: pytest.MonkeyPatch, failing: int = 0) -> list[int]:
+    """Lists the inodes of what is synced by us from now on; the first ``failing`` times it fails."""
+    synced: list[int] = []
+    fdatasync = os.fdatasync
+
+    def sync(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_ino)
+        if len(synced) <= failing:
+            raise OSError(errno.EIO, "the disk fails")
+        fdatasync(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", sync)
+    return synced
 
 
-def test_a_poll_s_end_that_cannot_be_written_leaves_no_lesser_connection(
-    path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_commit_returns_when_the_log_is_on_disk(
+    store: SqliteStore, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    faults = faulty.install(monkeypatch)
-    with SqliteStore.open(path) as store:
-        faults.before["COMMIT"] = sqlite3.SQLITE_IOERR
-        with pytest.raises(StoreError):
-            store.poll_ended("a", PollResult("a"), error="", now=NOW)
-        assert pragma(store, "synchronous") == 2
+    """And the end of a poll does not wait: every poll writes it, and losing it with the power costs a date."""
+    synced = syncs_of_the_log(monkeypatch)
+    store.commit("a", batch(0, 1), now=NOW)
+    assert synced == [os.stat(f"{path}-wal").st_ino]
+    store.poll_ended("a", PollResult("a"), error="", now=NOW)
+    assert len(synced) == 1
+    store.settle("a", ["x"])
+    assert len(synced) == 2
+
+
+def test_a_log_that_cannot_be_synced_is_an_error_and_the_file_is_opened_anew(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """FAULTS G 97: a second sync of the same log would say that all is well; opening copies it into the database."""
+    first = store._database._db
+    synced = syncs_of_the_log(monkeypatch, failing=1)
+    with pytest.raises(StoreError, match="the disk fails"):
+        store.commit("a", batch(0, 1), now=NOW)
+    assert len(synced) == 1
+    assert len(store.outbox("a")) == 1
+    assert store._database._db is not first
 
 
 def test_every_write_takes_the_write_lock_first(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
