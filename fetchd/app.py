@@ -7,9 +7,10 @@ import os
 import random
 import secrets
 import socket
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -17,26 +18,46 @@ from typing import TYPE_CHECKING, Self, TextIO
 
 from fetchd import __version__, events
 from fetchd.config import SecretReader
+from fetchd.config.checks import is_loopback
 from fetchd.daemon import Daemon
 from fetchd.delivery import open_delivery
+from fetchd.delivery.sightings import Sightings
 from fetchd.errors import StoreError
 from fetchd.fetch import poll_account
-from fetchd.inbox import Finished, PipeInbox
-from fetchd.model import Account, HttpAddress, LogSettings, Secret, Settings, TlsMode
+from fetchd.inbox import Finished, Inbox, Knock, PipeInbox
+from fetchd.lane import Beside
+from fetchd.letterbox import Letterbox
+from fetchd.model import Account, AccountRecord, HttpAddress, LogSettings, NoticeSettings, Secret, Settings, TlsMode
+from fetchd.notify import Supervisor, supervisor
 from fetchd.observe.fanout import fan_out
-from fetchd.observe.http import HttpServer, health_page, metrics_page, shown_address
-from fetchd.observe.lines import LineWriter, WriteLine
+from fetchd.observe.lines import LineWriter, WriteLine, is_journal
 from fetchd.pop3.memory import ServerMemory
 from fetchd.pop3.session import POP3Session
 from fetchd.pop3.tls import TlsContexts
+from fetchd.pop3.trace import Trace
 from fetchd.ports import Delivery, Maildrop, World
+from fetchd.resolver import Resolver
 from fetchd.store.sqlite import SqliteStore
 
 if TYPE_CHECKING:
+    import ssl
+
+    from fetchd.observe.board import Board
+    from fetchd.observe.http import HttpServer
     from fetchd.observe.metrics import Metrics
+    from fetchd.observe.notices import Notices
+    from fetchd.observe.pages import Page
 
 
 _LONGEST_LOGIN_DELAY = 86_400.0
+_CHART = 90_000
+"""Seconds that the status page's charts go back: a day may have 25 hours."""
+_PATIENCE_OF_HEALTH = 8.0
+"""Seconds within which the main loop has to answer: reading ten thousand accounts anew takes it a few."""
+
+
+_PATIENCE_WITH_NOTICES = 0.5
+"""Seconds that the end waits for a notice that is being given."""
 
 
 class SystemClock:
@@ -55,10 +76,16 @@ def log_to(target: TextIO | WriteLine, settings: LogSettings, *, is_tty: bool | 
     """Returns the log renderer for a stream, or for a function that takes lines. structlog is loaded here."""
     from fetchd.observe.logs import LogRenderer  # noqa: PLC0415 - heavy, and not needed by every command
 
+    if not callable(target) and settings.format == "auto" and is_journal(target, os.environ):
+        from fetchd.observe.journal import JournalRenderer, connected  # noqa: PLC0415 - only in a service of systemd's
+
+        if (sock := connected()) is not None:
+            return JournalRenderer(settings, sock)
     if callable(target):
         return LogRenderer(settings, target, is_tty=bool(is_tty), clock=SystemClock())
     tty = target.isatty() if is_tty is None else is_tty
-    return LogRenderer(settings, LineWriter(target), is_tty=tty, clock=SystemClock())
+    journal = is_journal(target, os.environ)
+    return LogRenderer(settings, LineWriter(target), is_tty=tty, clock=SystemClock(), journal=journal)
 
 
 class App:
@@ -71,6 +98,7 @@ class App:
         renderers: Sequence[events.Emit],
         load: Callable[[], Settings],
         serve_http: bool = False,
+        count: bool = False,
     ) -> None:
         """Opens nothing yet.
 
@@ -78,15 +106,21 @@ class App:
             settings: the configuration.
             renderers: what is told of every event.
             load: reads the configuration again, at SIGHUP.
-            serve_http: whether to serve metrics where the configuration says so.
+            serve_http: whether to serve metrics where the configuration says so, and to know how accounts stand.
+            count: whether to keep metrics in any case, for :meth:`write_textfile`.
         """
         self.inbox = PipeInbox()
         self._settings = settings
         self._load = load
         self._clock = SystemClock()
         self._secrets = SecretReader(os.environ)
-        self._metrics = _metrics(self._clock) if serve_http and settings.http else None
-        self._emit = fan_out(*renderers, *([self._metrics] if self._metrics else []))
+        serves = serve_http and settings.http is not None
+        self._metrics = _metrics(self._clock, settings) if serves or count else None
+        self._board = _board(self._clock) if serve_http else None
+        self._notices = self._make_notices()
+        beside = (self._metrics, self._board, self._notices)
+        self._emit: events.Emit = fan_out(*renderers, *(one for one in beside if one is not None))
+        self._accounts = settings.accounts
         self._resources = ExitStack()
 
     def __enter__(self) -> Self:
@@ -102,9 +136,12 @@ class App:
                 self._emit(events.ConfigWarning(text))
             if self._store.created:
                 self._emit(events.StoreCreated(str(self._settings.state)))
-            if self._metrics is not None and self._settings.http is not None:
-                server = opened.enter_context(_http_server(self._settings.http, self._metrics, store=self._store))
-                self._emit(events.HttpListening(shown_address(server.address)))
+            if self._board is not None and self._metrics is not None and self._settings.http is not None:
+                self._count_for(self._settings)  # the first scrape, too, finds every account
+                pages = _pages(self._board, self._metrics, store=self._store, inbox=self.inbox)
+                server, shown = _http_server(self._settings.http, pages)
+                opened.enter_context(server)
+                self._emit(events.HttpListening(shown(server.address)))
             self._resources = opened.pop_all()
         return self
 
@@ -112,13 +149,41 @@ class App:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._secrets.close()  # an abandoned worker may wait for a command, which would outlive us
+        self._finish_notices(_PATIENCE_WITH_NOTICES)
         self._resources.close()
 
     def run(self) -> None:
         """Runs the daemon until a signal ends it."""
         settings = self._settings
         self._emit(events.DaemonStarted(__version__, len(settings.accounts), str(settings.source), str(settings.state)))
-        self._daemon().run()
+        with self._control():
+            self._daemon(supervisor(os.environ, clock=self._clock)).run()
+
+    @contextmanager
+    def _control(self) -> Iterator[None]:
+        """Listens at the control socket; one that cannot be made costs ``fetchd poll``, ``status`` and ``health``."""
+        from fetchd.control import ControlError, ControlServer, place  # noqa: PLC0415 - --once does without
+        from fetchd.observe.status import to_json  # noqa: PLC0415 - likewise
+
+        settings, board = self._settings, self._board
+        if board is None:
+            yield
+            return
+        control = ControlServer(
+            place(os.environ, settings.state),
+            source=settings.source,
+            post=self.inbox.put,
+            status=lambda: to_json(board.status()),
+            health=partial(_health, self._store, self.inbox),
+        )
+        try:
+            control.start()
+        except ControlError as error:
+            self._emit(events.ConfigWarning(f"{error}: fetchd poll, status and health cannot ask"))
+        try:
+            yield
+        finally:
+            control.stop()
 
     def run_once(self, names: Sequence[str]) -> list[Finished]:
         """Polls every account, or the named ones, once.
@@ -126,18 +191,32 @@ class App:
         Raises:
             UsageError: no account has one of these names.
         """
-        return self._daemon().run_once(names)
+        finished = self._daemon().run_once(names)
+        self._finish_notices(_PATIENCE_WITH_NOTICES + (self._settings.notices or NoticeSettings()).timeout)
+        return finished
 
-    def _daemon(self) -> Daemon:
-        world = World(
-            connect=_Connector(),
-            open_delivery=partial(_open_delivery, self._settings.state.parent / "mbox-staging"),
+    def write_textfile(self, path: Path) -> None:
+        """Adds what was counted to a file for node_exporter; the App was made with ``count``.
+
+        Raises:
+            FetchdError: it cannot be written.
+        """
+        from fetchd.observe.textfile import write_textfile  # noqa: PLC0415 - prometheus-client, only where it is used
+
+        assert self._metrics is not None, "App(…, count=True)"
+        write_textfile(path, self._metrics.render().decode())
+
+    def _daemon(self, watched_by: Supervisor | None = None) -> Daemon:
+        self._world = world = World(
+            connect=_Connector(trace_to=self._emit if self._settings.log.level == "debug" else None),
+            open_delivery=partial(_open_delivery, self._settings.state.parent / "mbox-staging", Sightings()),
             store=self._store,
             secrets=self._secrets,
             clock=self._clock,
             emit=self._emit,
-            nonce=partial(secrets.randbits, 64),
+            nonce=partial(random.Random(secrets.randbits(256)).getrandbits, 64),  # noqa: S311 - a name, no secret
             host=socket.gethostname(),
+            lane=Beside,
         )
         return Daemon(
             self._settings,
@@ -148,6 +227,7 @@ class App:
             chance=random.random,
             load=self._load,
             accounts_changed=self._accounts_changed,
+            supervisor=watched_by,
         )
 
     def _accounts_changed(self, settings: Settings) -> Mapping[str, float]:
@@ -155,24 +235,66 @@ class App:
         accounts = settings.accounts.values()
         for old, new in self._store.configure({account.name: (account.host, account.user) for account in accounts}):
             self._emit(events.AccountRenamed(new, was=old))
-        records = self._store.accounts()
-        if self._metrics is not None:
-            last_success = {record.name: record.last_success for record in records}
-            self._metrics.known_accounts(settings.accounts, last_success=last_success)
+        records = self._count_for(settings)
+        if self._notices is not None:
+            self._accounts = settings.accounts
+            self._notices.known_accounts(settings.accounts, self._store)
         now = self._clock.wall()
+        if self._board is not None:
+            delivered = self._store.delivered_since(int(now) - _CHART)
+            self._board.known_accounts(settings.accounts, records=records, delivered=delivered)
         # A clock that was wrong when the store was written keeps nobody waiting for longer than a day.
         waits = {record.name: min(record.not_before - now, _LONGEST_LOGIN_DELAY) for record in records}
         return {name: seconds for name, seconds in waits.items() if seconds > 0}
+
+    def _count_for(self, settings: Settings) -> Sequence[AccountRecord]:
+        """Tells the metrics which accounts there are; returns what the store has of them."""
+        records = self._store.accounts()
+        if self._metrics is not None:
+            last_success = {record.name: record.last_success for record in records}
+            intervals = {account.name: account.interval for account in settings.accounts.values()}
+            self._metrics.known_accounts(intervals, last_success=last_success)
+        return records
+
+    def _make_notices(self) -> "Notices | None":
+        if self._settings.notices is None:
+            return None
+        from fetchd.observe.notices import Notices  # noqa: PLC0415 - email and subprocess, only where they are used
+
+        return Notices(
+            self._settings.notices,
+            deliver=self._deliver_notice,
+            emit=self._say,
+            clock=self._clock,
+            host=socket.gethostname(),
+            environ=os.environ,
+        )
+
+    def _deliver_notice(self, name: str, message: bytes) -> None:
+        account = self._accounts.get(name)
+        if account is not None:  # else a reload has removed it meanwhile
+            Letterbox(self._world).put(account, message)
+
+    def _say(self, event: events.Event) -> None:
+        self._emit(event)
+
+    def _finish_notices(self, patience: float) -> None:
+        if self._notices is not None:
+            self._notices.close(patience)
 
 
 class _Connector:
     """Fills ``ports.Connect``: a session that is logged in.
 
-    One TLS context serves all accounts of equal settings; what a session teaches of its server, the next one knows.
+    One TLS context serves all accounts of equal settings, one look-up all accounts of one host; what a session teaches
+    of its server, the next one knows.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, trace_to: events.Emit | None = None) -> None:
+        self._trace_to = trace_to
         self._contexts = TlsContexts()
+        self._making = threading.Lock()  # at the start, every worker would make one: 64 times 40 ms and 1 MB
+        self._resolver = Resolver()
         self._memories: dict[tuple[str, str, int, str], ServerMemory] = {}
 
     def __call__(self, account: Account, password: Secret) -> Maildrop:
@@ -186,8 +308,10 @@ class _Connector:
             minimum_rate=account.minimum_rate,
             source_address=account.source_address,
             proxy=account.proxy,
-            context=None if account.tls.mode is TlsMode.NONE else self._contexts.get(account.tls),
+            resolve=self._resolver,
+            context=self._context(account),
             memory=self._memory(account),
+            trace=self._trace(account, password),
         )
         try:
             session.login(
@@ -201,31 +325,80 @@ class _Connector:
             raise
         return session
 
+    def _trace(self, account: Account, password: Secret) -> Trace | None:
+        emit = self._trace_to
+        if emit is None:
+            return None
+        proxy = account.proxy.password if account.proxy else None
+
+        def write(direction: str, line: str) -> None:
+            emit(events.Traced(account.name, direction, line))
+
+        return Trace(write, password, *([proxy] if proxy else []))
+
+    def _context(self, account: Account) -> "ssl.SSLContext | None":
+        if account.tls.mode is TlsMode.NONE:
+            return None
+        with self._making:
+            return self._contexts.get(account.tls)
+
     def _memory(self, account: Account) -> ServerMemory:
         key = (account.name, account.host, account.port, account.user)
         return self._memories.setdefault(key, ServerMemory())
 
 
-def _open_delivery(mbox_staging: Path, account: Account) -> Delivery:
-    return open_delivery(account.name, account.target, mbox_staging=mbox_staging)
+def _open_delivery(mbox_staging: Path, sightings: Sightings, account: Account) -> Delivery:
+    return open_delivery(account.name, account.target, mbox_staging=mbox_staging, sightings=sightings)
 
 
-def _metrics(clock: SystemClock) -> "Metrics":
+def _metrics(clock: SystemClock, settings: Settings) -> "Metrics":
     from fetchd.observe.metrics import Metrics  # noqa: PLC0415 - prometheus-client, only where it is served
 
-    return Metrics(version=__version__, clock=clock)
+    return Metrics(version=__version__, clock=clock, per_account=settings.metrics.per_account)
 
 
-def _http_server(address: HttpAddress, metrics: "Metrics", *, store: SqliteStore) -> HttpServer:
-    def health() -> tuple[bool, str]:
-        try:
-            store.check()
-        except StoreError as error:
-            return False, str(error)
-        return True, "ok"
+def _board(clock: SystemClock) -> "Board":
+    from fetchd.observe.board import Board  # noqa: PLC0415 - only where it is served
 
-    pages = {
+    return Board(version=__version__, clock=clock)
+
+
+def _http_server(
+    address: HttpAddress, pages: "Mapping[str, Page]"
+) -> tuple["HttpServer", Callable[[HttpAddress], str]]:
+    """Returns the server, yet to be started, and how its address is shown. http.server is loaded here: it is heavy."""
+    from fetchd.observe.http import HttpServer  # noqa: PLC0415 - see above
+    from fetchd.observe.reach import shown_address  # noqa: PLC0415 - see above
+
+    # Probes and scrapers call a service by names that only its network knows.
+    by_any_name = {"/healthz", "/readyz"} | (set() if is_loopback(address.host) else {"/metrics"})
+    return HttpServer(address, pages, by_any_name=by_any_name), shown_address
+
+
+def _health(store: SqliteStore, inbox: Inbox) -> tuple[bool, str]:
+    """Returns whether the main loop turns and the store writes, and that in a line."""
+    turned = threading.Event()
+    inbox.put(Knock(turned.set))
+    if not turned.wait(_PATIENCE_OF_HEALTH):
+        return False, f"the main loop has not answered for {_PATIENCE_OF_HEALTH:.0f} s"
+    try:
+        store.check()
+    except StoreError as error:
+        return False, str(error)
+    return True, "ok"
+
+
+def _pages(board: "Board", metrics: "Metrics", *, store: SqliteStore, inbox: Inbox) -> "Mapping[str, Page]":
+    """Returns all that is served, by path."""
+    from fetchd.observe.page import StatusPage  # noqa: PLC0415 - only where it is served
+    from fetchd.observe.pages import document_page, health_page, metrics_page  # noqa: PLC0415 - likewise
+    from fetchd.observe.status import to_json  # noqa: PLC0415 - likewise
+
+    page = StatusPage(board.status)
+    return {
         "/metrics": metrics_page(metrics.render, metrics.content_type),
-        "/healthz": health_page(health),
+        "/healthz": health_page(partial(_health, store, inbox)),
+        "/readyz": health_page(board.readiness),
+        "/status": document_page(lambda: to_json(board.status()), "application/json; charset=utf-8"),
+        **page.pages(),
     }
-    return HttpServer(address, pages)

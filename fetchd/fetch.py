@@ -18,13 +18,15 @@ from fetchd.errors import AccountError, NetworkError, POP3Error, ProtocolError, 
 from fetchd.intake import Intake, Tally
 from fetchd.model import Account, Deletion, Fate, MessageRef, Plan, PollResult, SkipReason, UniqueId
 from fetchd.plan import all_known, make_plan, nothing_to_do
-from fetchd.ports import Delivery, Maildrop, StopSignal, World
+from fetchd.ports import Maildrop, StopSignal, World
 from fetchd.recovery import Listing, meet, publish_committed, settle_unknown
 
 _SHOWN: Final = 40
 """The most capabilities that are told of, and the most letters of each: no server fills a log."""
 _LARGEST: Final = 2**63 - 1
 """Octets: a size beyond is no size, and more than a store can hold (FAULTS 29)."""
+_PORTION: Final = 64
+"""Messages: as many are retrieved until a server is known to prove that it is in step, and at a time if it does not."""
 _SECONDS: Final = re.compile(r"([0-9]{1,6})(?: USER)?", re.ASCII)
 
 
@@ -62,10 +64,13 @@ def _poll(account: Account, stop: StopSignal, *, world: World, tally: Tally) -> 
         tally.maildrop_messages, tally.maildrop_octets = listing.messages, listing.octets
         tally.login_delay = _login_delay(maildrop)
         intake = Intake(account, stop, world=world, delivery=delivery, tally=tally)
+        known = meet(account, listing, world=world, delivery=delivery)  # before anything is published in this session
         settle_unknown(account, unknown, listing, world=world, delivery=delivery, intake=intake)
-        plan = _plan(account, listing, world=world, delivery=delivery)
+        plan = _plan(account, listing, world=world, known=known)
         _say_planned(account, listing, plan, world=world, tally=tally)
-        for refs in _portions(plan.fetch, maildrop):
+        if plan.fetch or plan.delete:
+            delivery.ready()
+        for refs in _portions(plan.fetch, maildrop, intake):
             intake.fetch(maildrop, refs)
         intake.settle()
         intake.say_what_differed()
@@ -92,13 +97,12 @@ def read_listing(maildrop: Maildrop, *, remembers: Callable[[], bool]) -> Listin
     return Listing(found)
 
 
-def _plan(account: Account, listing: Listing, *, world: World, delivery: Delivery) -> Plan:
+def _plan(account: Account, listing: Listing, *, world: World, known: bool) -> Plan:
     """Makes the plan, and records what it says about unique-ids before anything is fetched."""
     store, name = world.store, account.name
-    known = meet(account, listing, world=world, delivery=delivery)
     digest = listing.digest()
     if known and listing.is_complete and nothing_to_do(store.all_known(name), digest, account.policy, now=world.now()):
-        store.listed(name, vanished=(), returned=(), now=world.now())
+        _say_younger(account, store.listed(name, vanished=(), returned=(), now=world.now()), world=world)
         return Plan()
     seen = store.seen(name)
     plan = make_plan(
@@ -116,7 +120,7 @@ def _plan(account: Account, listing: Listing, *, world: World, delivery: Deliver
         marked = {ref.uid for ref in plan.mark}
         uids = [ref.uid for ref in listing.refs if ref.uid is not None and ref.uid in marked]
         store.mark(name, uids, fate=Fate.SKIPPED, now=world.now())
-    store.listed(
+    younger = store.listed(
         name,
         vanished=plan.vanished,
         returned=plan.returned,
@@ -125,19 +129,27 @@ def _plan(account: Account, listing: Listing, *, world: World, delivery: Deliver
         settled=plan.settled,
         known=all_known(digest, listing.count, seen, plan) if listing.has_unique_ids and listing.is_complete else None,
     )
+    _say_younger(account, younger, world=world)
     return plan
 
 
-def _portions(refs: Sequence[MessageRef], maildrop: Maildrop) -> Iterator[Sequence[MessageRef]]:
-    """Divides what is to be fetched into what may be in flight at a time.
+def _portions(refs: Sequence[MessageRef], maildrop: Maildrop, intake: Intake) -> Iterator[Sequence[MessageRef]]:
+    """Divides what is to be fetched into what may be in flight at a time; each portion is delivered before the next.
 
     ``EXPIRE 0`` (RFC 2449 §6.7) says that the server may delete a message as soon as it was retrieved: then each one is
     published before the next is asked for.
+
+    A server that will not prove itself underway is asked at the end of each portion. So it gets small ones, or a
+    session that cannot carry all the mail would never deliver any. Whether it does, the first portion tells.
     """
     if maildrop.capabilities().parameters("EXPIRE")[:1] == ("0",):
         yield from ([ref] for ref in refs)
-    elif refs:
-        yield refs
+        return
+    size, start = _PORTION, 0
+    while start < len(refs):
+        yield refs[start : start + size]
+        start += size
+        size = len(refs) if intake.proves else _PORTION
 
 
 def _login_delay(maildrop: Maildrop) -> int:
@@ -190,6 +202,11 @@ def _asked_for(marked: Sequence[MessageRef]) -> dict[UniqueId, Deletion]:
             credible = ref.size is not None and ref.size <= _LARGEST
             sizes.setdefault(ref.uid, []).append(ref.size if credible else None)
     return {uid: Deletion(len(found), found[0] if len({*found}) == 1 else None) for uid, found in sizes.items()}
+
+
+def _say_younger(account: Account, unique_ids: int, *, world: World) -> None:
+    if unique_ids:
+        world.emit(events.ClockWasAhead(account.name, unique_ids))
 
 
 def _say_logged_in(account: Account, maildrop: Maildrop, *, world: World) -> None:

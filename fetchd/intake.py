@@ -283,7 +283,7 @@ class Intake:
         self._world.emit(events.MessageSkipped(self._name, ref.uid, SkipReason.REFUSED, ref.size, str(refused)))
 
     def _trouble(self, ref: MessageRef) -> None:
-        """From now on this message comes only where there is nothing else to do."""
+        """From now on this message comes where there is nothing else to do, or once a day."""
         if ref.uid is not None:
             with suppress(StoreError):
                 self._world.store.mark_troubled(self._name, ref.uid, now=self._world.now())

@@ -19,6 +19,7 @@ from fetchd.model import (
     Committed,
     Deletion,
     Fate,
+    LastCommit,
     Placement,
     PollResult,
     Secret,
@@ -231,6 +232,11 @@ class Delivery(Protocol):
     raises ``DeliveryError`` and leaves the target readable.
     """
 
+    @property
+    def publishes_by_moving(self) -> bool:
+        """Whether publishing moves the staged file itself, so that one that is staged is at no other place."""
+        ...
+
     def prepare(self, *, create: bool = True, waiting: bool = True) -> None:
         """Checks the target and its staging, and removes this account's half-written files.
 
@@ -239,6 +245,13 @@ class Delivery(Protocol):
                 means a missing mount, and creating it anew would hide new mail, or take what waits for published. An
                 error, not a mkdir.
             waiting: of such a target, whether mail waits in its staging to be published.
+        """
+        ...
+
+    def ready(self) -> None:
+        """Returns when the target is checked closely: before anything is fetched or deleted.
+
+        :meth:`prepare` may leave that for later where nothing has changed since an earlier session.
         """
         ...
 
@@ -271,7 +284,7 @@ class Delivery(Protocol):
         ...
 
     def adopt(self, name: str) -> Staged:
-        """Returns size and digest of a complete file in staging that the store knows nothing of."""
+        """Returns a complete file in staging that the store knows nothing of, and puts it on disk."""
         ...
 
     def discard(self, names: Sequence[str]) -> None:
@@ -356,7 +369,7 @@ class Store(Protocol):
         forgotten: Mapping[UniqueId, int] = ...,
         settled: Sequence[UniqueId] = (),
         known: AllKnown | None = None,
-    ) -> None:
+    ) -> int:
         """Records a listing: the account is known from here on; purges what vanished 90 days ago.
 
         Args:
@@ -367,6 +380,10 @@ class Store(Protocol):
             forgotten: unique-id → copies of it that are not accounted for any more; one without copies is unheard of.
             settled: unique-ids whose :class:`Deletion` is settled.
             known: this listing, if everything in it is known: until anything changes, :meth:`all_known` has it.
+
+        Returns:
+            How many unique-ids were recorded at a time yet to come, by a clock that was ahead, and count as first seen
+            now from here on: noticed once, by the first listing after the clock was set back by a day or more.
         """
         ...
 
@@ -378,8 +395,8 @@ class Store(Protocol):
         """Returns whether a listing of the account was recorded since the store was opened, or put back meanwhile."""
         ...
 
-    def last_commit(self, account: str) -> int:
-        """Returns the Unix seconds of the account's newest commit; 0 where there was none."""
+    def last_commit(self, account: str) -> LastCommit:
+        """Returns which names of files the store knows of, by their age."""
         ...
 
     def doubt(self, account: str) -> None:

@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Final
 
 from fetchd.pop3.dial import AddressInfo
@@ -36,7 +37,7 @@ class _LookUp:
     def run(self) -> None:
         """Asks the system."""
         try:
-            self.found = socket.getaddrinfo(*self.name, type=socket.SOCK_STREAM)
+            self.found = _look_up(self.name)
         except Exception as error:  # noqa: BLE001 - it belongs to those who asked
             self.error = error
 
@@ -82,9 +83,9 @@ class Resolver:
             TimeoutError: they did not come within so many seconds.
             OSError, UnicodeError: there are none, or the name is none.
         """
-        if _is_address(host):
-            return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         name = (host, port)
+        if _is_address(host):
+            return _look_up(name) if "%" in host else _addresses(name)  # an interface's number may change
         with self._lock:
             self._forget_old()
             if name in self._kept:
@@ -136,6 +137,15 @@ class Resolver:
             del self._kept[name]
 
 
+def _look_up(name: _Name) -> Sequence[AddressInfo]:
+    return socket.getaddrinfo(*name, type=socket.SOCK_STREAM)
+
+
+_addresses = lru_cache(maxsize=1024)(_look_up)
+"""For what stands for itself: nobody has to be asked."""
+
+
+@lru_cache(maxsize=1024)
 def _is_address(host: str) -> bool:
     """Returns whether there is nothing to resolve."""
     try:

@@ -18,6 +18,7 @@ class FakeServer:
         has_uidl: whether UIDL works; ``has_capa`` whether CAPA does.
         refuse: unique-ids whose RETR is refused.
         cut: unique-id → how many octets of it arrive before the line breaks.
+        quits: how often it was quit; ``left`` how often without waiting for the answer.
         lose_quit: "" or "before" or "after": whether QUIT's answer is lost before or after the deletions.
         sizes: unique-id → the size that LIST claims.
         capabilities: what CAPA lists besides TOP and UIDL.
@@ -36,6 +37,7 @@ class FakeServer:
     retrieved: list[bytes] = field(default_factory=list)
     sessions: int = 0
     quits: int = 0
+    left: int = 0
     checks: int = 0
     can_prove: bool = True
     out_of_step_at: bytes = b""
@@ -162,6 +164,7 @@ class FakeMaildrop:
         if not (self._broken or self._closed):
             self._server.during(b"QUIT")
             self._server.quits += 1
+            self._server.left += 1
         self.close()
 
     def close(self) -> None:

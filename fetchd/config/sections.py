@@ -54,6 +54,7 @@ class Keys(BaseModel):
         hide_input_in_errors=True,
         arbitrary_types_allowed=True,
         json_schema_extra=as_written,
+        defer_build=True,  # as parts of the whole; else each one is built by itself, too
     )
     example: ClassVar[str] = ""
 
@@ -117,6 +118,38 @@ class MetricsKeys(Keys):
         default=True,
         description="Whether each account has series of its own; `false`: sums over all accounts, for very many.",
     )
+
+
+class NoticesKeys(Keys):
+    """Who is told that an account fails, and that it is well again: once each, not at every poll."""
+
+    example: ClassVar[str] = "notices: {after: 3, command: [/usr/local/bin/tell-me]}"
+
+    after: int = Field(default=3, ge=1, le=1000, description="How many polls in a row have to fail before that.")
+    command: Annotated[
+        tuple[str, ...] | None,
+        BeforeValidator(fields.command),
+        WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
+    ] = Field(
+        default=None,
+        description="A command to run, as a text or a list of words. No shell is involved; its environment says what "
+        "happened: FETCHD_EVENT (failing or recovered), FETCHD_ACCOUNT, FETCHD_SINCE, FETCHD_ERROR and more.",
+        examples=["/usr/local/bin/tell-me"],
+    )
+    timeout: Annotated[
+        int,
+        BeforeValidator(partial(fields.duration, least=1, most=3600)),
+        WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN}),
+    ] = Field(default=30, description="How long the command may take; then it is ended.")
+    deliver: bool = Field(
+        default=False, description="Whether a message is delivered into the Maildir of the account that fails."
+    )
+
+    @model_validator(mode="after")
+    def _tells_somebody(self) -> "NoticesKeys":
+        if not self.command and not self.deliver:
+            raise ValueError("nobody is told: give `command`, or `deliver: true`")
+        return self
 
 
 class TlsKeys(Keys):

@@ -11,9 +11,7 @@ from fetchd.model import MaildirTarget, Target
 from fetchd.ports import Delivery
 
 
-def open_delivery(
-    account: str, target: Target, *, mbox_staging: Path, sightings: Sightings | None = None
-) -> Delivery:
+def open_delivery(account: str, target: Target, *, mbox_staging: Path, sightings: Sightings | None = None) -> Delivery:
     """Returns an account's delivery into its target; touches nothing yet.
 
     Args:

@@ -5,6 +5,7 @@ Never one that tells a listener the password or the token, unless nobody listens
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from fetchd.errors import PolicyError, Retry, TlsError, UsageError, printable
@@ -188,4 +189,9 @@ def _binding(way: str, offer: Offer) -> ChannelBinding | None:
 
 
 def _names(offer: Offer) -> frozenset[str]:
-    return frozenset(name.upper() for name in offer.sasl or ())
+    return _upper(tuple(offer.sasl or ()))
+
+
+@lru_cache(maxsize=32)
+def _upper(names: tuple[str, ...]) -> frozenset[str]:
+    return frozenset(name.upper() for name in names)

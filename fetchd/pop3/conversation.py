@@ -5,9 +5,10 @@ sink or Ctrl-C, drops the line, and nothing more is sent on it; not even QUIT, w
 """
 
 import ssl
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
+from types import TracebackType
 from typing import Final, NoReturn
 
 from fetchd.errors import AccountError, NetworkError, ProtocolError, UsageError
@@ -121,7 +122,8 @@ class Conversation:
         Raises:
             UsageError: they are not legal now; nothing was sent.
         """
-        if not self._protocol.outstanding and self.state in {State.AUTHORIZATION, State.TRANSACTION}:
+        state = self._protocol.state
+        if not self._protocol.outstanding and (state is State.TRANSACTION or state is State.AUTHORIZATION):
             self.check_silent()
         data = b"".join([self._protocol.send(command) for command in commands])
         with self.unbroken():
@@ -215,14 +217,9 @@ class Conversation:
         self._protocol.abandon(reason)
         self.transport.close()
 
-    @contextmanager
-    def unbroken(self, what: str = "") -> Iterator[None]:
+    def unbroken(self, what: str = "") -> AbstractContextManager[None]:
         """Drops the line on whatever is raised inside; ``what`` was being read when the server broke the protocol."""
-        try:
-            yield
-        except BaseException as error:
-            self._broke(error, what)
-            raise
+        return _Unbroken(self._broke, what)
 
     def _broke(self, error: BaseException, what: str = "") -> None:
         """Drops the line; raises a ``ProtocolError`` that says whose it is and where, if this one does not."""
@@ -280,6 +277,25 @@ class Conversation:
             self._protocol.receive_data(data)
         else:
             self._protocol.receive_eof()
+
+
+class _Unbroken:
+    """Tells of whatever is raised inside. A generator would do as well, and cost four times as much."""
+
+    __slots__ = ("_broke", "_what")
+
+    def __init__(self, broke: Callable[[BaseException, str], None], what: str) -> None:
+        self._broke = broke
+        self._what = what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._broke(error, self._what)
 
 
 def _out_of_step(event: Event) -> NoReturn:

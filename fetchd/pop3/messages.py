@@ -2,17 +2,19 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from email.message import EmailMessage
+from typing import TYPE_CHECKING
 
 from fetchd.errors import ProtocolError
 from fetchd.pop3.commands import Command, dele, list_one, retr, top
 from fetchd.pop3.conversation import Conversation
 from fetchd.pop3.memory import ServerMemory
-from fetchd.pop3.mime import HeaderCollector
 from fetchd.pop3.pipeline import answers
 from fetchd.pop3.refusals import refused_message
 from fetchd.pop3.replies import named_message
 from fetchd.ports import Deleted, InStep, Retrieved, Write
+
+if TYPE_CHECKING:
+    from email.message import EmailMessage
 
 
 def retrieve_each(
@@ -74,13 +76,15 @@ def delete_each(
     return answers(conversation, [dele(number) for number in numbers], read, window=window, memory=memory)
 
 
-def header(conversation: Conversation, number: int, *, most: int) -> EmailMessage:
+def header(conversation: Conversation, number: int, *, most: int) -> "EmailMessage":
     """Returns a message's header by TOP; what a server sends beyond it, or beyond ``most`` octets, is dropped.
 
     Raises:
         MessageRefusedError: the server does not give it.
     """
     command = top(number, 0)
+    from fetchd.pop3.mime import HeaderCollector  # noqa: PLC0415 - whoever fetches mail takes none apart
+
     collector = HeaderCollector(most=most)
     conversation.check_idle()
     conversation.send(command)

@@ -6,6 +6,7 @@ through. A line that POP3 does not allow is a ``ProtocolError``; its text is esc
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 from fetchd.errors import ProtocolError, printable
@@ -124,7 +125,15 @@ def parse_unique_id(line: bytes) -> tuple[int, UniqueId]:
 
 
 def parse_capabilities(lines: Iterable[bytes]) -> Capabilities:
-    """Returns the lines of CAPA (RFC 2449 §5); a capability that is sent twice has the parameters of both lines."""
+    """Returns the lines of CAPA (RFC 2449 §5); a capability that is sent twice has the parameters of both lines.
+
+    Servers say the same again and again: equal answers are one object.
+    """
+    return _parse_capabilities(tuple(lines))
+
+
+@lru_cache(maxsize=32)
+def _parse_capabilities(lines: tuple[bytes, ...]) -> Capabilities:
     items: dict[str, dict[str, None]] = {}
     for line in lines:
         words = [printable(word) for word in line.split()]

@@ -5,12 +5,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager
-from email.message import EmailMessage
 from functools import partial
 from io import BytesIO
 from socket import socket
 from types import TracebackType
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from fetchd.errors import (
     LoginDelayError,
@@ -44,7 +43,6 @@ from fetchd.pop3.listing import Sizes, UniqueIds
 from fetchd.pop3.login import credentials_for, log_in, offered, secret_of
 from fetchd.pop3.mechanisms import apop_timestamp
 from fetchd.pop3.memory import ServerMemory
-from fetchd.pop3.mime import leaf_parts, parse_message
 from fetchd.pop3.opening import ask_capabilities, greet, start_tls
 from fetchd.pop3.pipeline import WINDOW
 from fetchd.pop3.protocol import Limits, State
@@ -54,6 +52,9 @@ from fetchd.pop3.survey import survey, survey_at_once
 from fetchd.pop3.trace import Trace, TraceTo, trace_to
 from fetchd.pop3.transport import SocketTransport, Transport
 from fetchd.ports import Deleted, InStep, Retrieved, Survey, Write
+
+if TYPE_CHECKING:
+    from email.message import EmailMessage
 
 
 class BinaryFile(Protocol):
@@ -404,7 +405,9 @@ class POP3Session:
             self._conversation, numbers, sink, proofs=proofs, window=self._usable_window(), memory=self._memory
         )
 
-    def retrieve_message(self, number: int, *, on_part: Callable[[EmailMessage], object] | None = None) -> EmailMessage:
+    def retrieve_message(
+        self, number: int, *, on_part: "Callable[[EmailMessage], object] | None" = None
+    ) -> "EmailMessage":
         """Returns a message parsed, with the policy ``email.policy.SMTP`` (line ends are CRLF).
 
         The message is whole in memory; parsing begins when it is, so that no defect disturbs the session.
@@ -416,6 +419,8 @@ class POP3Session:
         Raises:
             MessageRefusedError: the server does not give this message; the session goes on.
         """
+        from fetchd.pop3.mime import leaf_parts, parse_message  # noqa: PLC0415 - the email package: only where asked for
+
         out = BytesIO()
         self.retrieve(number, out)
         message = parse_message(out.getvalue())
@@ -424,7 +429,7 @@ class POP3Session:
                 on_part(part)
         return message
 
-    def retrieve_header(self, number: int) -> EmailMessage:
+    def retrieve_header(self, number: int) -> "EmailMessage":
         """Returns a message's header, by TOP; what a server sends beyond the header is dropped.
 
         Raises:

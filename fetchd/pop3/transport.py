@@ -214,7 +214,10 @@ class SocketTransport:
         if self._sock.family == socket.AF_UNIX:
             return True
         try:
-            address = ipaddress.ip_address(str(self._sock.getpeername()[0]).partition("%")[0])
+            text = str(self._sock.getpeername()[0])
+            if self._sock.family == socket.AF_INET:  # in the kernel's spelling
+                return text.startswith("127.")
+            address = ipaddress.ip_address(text.partition("%")[0])
         except (OSError, ValueError):
             return False
         mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None

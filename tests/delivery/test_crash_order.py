@@ -85,9 +85,7 @@ class RecordedJournal(MemoryJournal):
 def recorder_for(bench: Bench, names: list[str]) -> Recorder:
     stage = os.path.relpath(bench.staging, bench.root)
     lock = f"tmp/.fetchd-{account_digest('alice')}.lock"
-    short = {STAGED: "", lock: "LOCK"} | {
-        name: f"NAME{number}" for number, name in enumerate(names, 1)
-    }
+    short = {STAGED: "", lock: "LOCK"} | {name: f"NAME{number}" for number, name in enumerate(names, 1)}
     return Recorder(bench.root, {stage: "STAGE"} | short | {"Maildir/": ""})
 
 

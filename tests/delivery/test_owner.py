@@ -236,6 +236,14 @@ def test_names_are_listed_with_the_owners_rights(place: Place) -> None:
         delivery.delivered()
 
 
+@pytest.mark.parametrize(("kind", "moves"), [("maildir", True), ("mbox", False)])
+def test_that_a_staged_file_may_be_the_only_copy_is_the_targets_kind_whosever_it_is(
+    place: Place, kind: str, moves: bool
+) -> None:
+    for owner in (None, ALICE):
+        assert place.open(owner, kind=kind).publishes_by_moving is moves
+
+
 def test_an_mbox_is_the_owners_and_its_staging_roots(place: Place) -> None:
     """Nobody but root can see, or forge, what waits to be appended."""
     delivery = place.prepared(kind="mbox")

@@ -335,7 +335,10 @@ class Session:
                     self._sock.unwrap()
                 self._sock.settimeout(PATIENCE)
         # The other direction stays open: so it shows whether the client closes its end too.
-        self._sock.shutdown(socket.SHUT_WR)
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError:  # ENOTCONN: what was sent came to a client that had left already
+            raise _OverError from None
         while data := self._sock.recv(65536):
             self.late += b"" if self.over_tls else data  # what comes there is records
         raise _OverError

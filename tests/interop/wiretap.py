@@ -82,7 +82,10 @@ class Session:
 
 def _pairs(client: "_Stream", server: "_Stream") -> Iterator[Exchange]:
     while not client.at_end:
-        command, answer, reply = client.line(), server.at, server.line()
+        command, answer = client.line(), server.at
+        if server.at_end and command == b"QUIT\r\n" and client.at_end:
+            return  # whose answer nobody waited for
+        reply = server.line()
         while reply.startswith(b"+") and not reply.startswith(b"+OK"):  # a challenge (RFC 5034 §4)
             client.line()
             answer, reply = server.at, server.line()
