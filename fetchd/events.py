@@ -43,6 +43,21 @@ class PollStarted(AccountEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class Traced(AccountEvent):
+    """One line of the session, said only where level debug is logged.
+
+    Attributes:
+        direction: ``>`` for ours, ``<`` for the server's, ``=`` for what happened to the line itself.
+        line: without a secret in it; of a message only its octets.
+    """
+
+    name: ClassVar[str] = "session.trace"
+    level: ClassVar[str] = "debug"
+    direction: str
+    line: str
+
+
+@dataclass(frozen=True, slots=True)
 class LoggedIn(AccountEvent):
     """The session is in the TRANSACTION state.
 
@@ -116,6 +131,18 @@ class TooLarge(MessageSkipped):
 
 
 @dataclass(frozen=True, slots=True)
+class DeletionWithheld(MessageSkipped):
+    """Messages are due to be deleted, but may be others than those delivered: see ``model.Fate.UNPROVEN``."""
+
+    level: ClassVar[str] = "warning"
+    count: int = 0
+    text: str = (
+        "their unique-ids were not listed for a while, or are known only by the names of files: these may be other "
+        "messages than those delivered, so they stay on the server until somebody looks and deletes them there"
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class SizesDiffer(AccountEvent):
     """Some messages, of all that were retrieved, had other sizes than the server had announced: does it mix them up?"""
 
@@ -160,7 +187,8 @@ class Recovered(AccountEvent):
 
     Attributes:
         finished: messages that it committed and that are published now.
-        adopted: messages that it never committed, and that the server does not list any more: published, too.
+        adopted: messages of which ours are the only copies, as far as can be told: never committed, and the server does
+            not list them any more; or published, and the file system took that back. Published, too.
         discarded: messages that it never committed, and that are fetched again.
     """
 
@@ -172,12 +200,19 @@ class Recovered(AccountEvent):
 
 @dataclass(frozen=True, slots=True)
 class UnknownAccountHasMail(AccountEvent):
-    """The store has never heard of this account, yet its target holds mail that fetchd delivered: a lost store."""
+    """The store has never heard of this account, yet its target holds mail that fetchd delivered: a lost store.
+
+    Attributes:
+        recognised: messages of the listing that were delivered, as the names of files say: not fetched again.
+        marked: others that are taken for delivered before, since later ones were: they stay on the server.
+        unrecognised: others: fetched, whether or not they were delivered before.
+    """
 
     name: ClassVar[str] = "store.lost"
     level: ClassVar[str] = "error"
     recognised: int
     unrecognised: int
+    marked: int = 0
     text: str = (
         "the store does not know this account, but mail was delivered for it before: has the state directory been "
         "lost? Messages that are recognised in the target are not fetched again, the others are"
@@ -185,12 +220,34 @@ class UnknownAccountHasMail(AccountEvent):
 
 
 @dataclass(frozen=True, slots=True)
+class StoreIsOlder(AccountEvent):
+    """The target holds mail of a later time than the store knows of: an older store was put back.
+
+    Attributes:
+        recognised: messages of the listing that it does not know and that were delivered, as the names of files say.
+    """
+
+    name: ClassVar[str] = "store.older"
+    level: ClassVar[str] = "error"
+    recognised: int
+    text: str = (
+        "mail was delivered for this account after the last time that the store knows of: has a backup been put back? "
+        "Messages that are recognised in the target are not fetched again, others since then are; what was delivered "
+        "before now is not deleted on the server any more"
+    )
+
+
+@dataclass(frozen=True, slots=True)
 class FirstPollOf(AccountEvent):
-    """The store has never heard of this account: everything listed is new, unless ``first_poll: skip``."""
+    """The store has never heard of this account: everything listed is new, unless ``first_poll: skip``.
+
+    ``target_has_mail`` says whether there is mail in the target, none of which is known to be this account's.
+    """
 
     name: ClassVar[str] = "account.first_poll"
     level: ClassVar[str] = "warning"
     messages: int
+    target_has_mail: bool = False
     text: str = "first poll: nothing is remembered of this account, so all listed mail counts as new"
 
 
@@ -230,6 +287,20 @@ class StoreCreated(Event):
         "a new, empty store: right on the first start, otherwise the state directory has been lost "
         "(a container without a volume?) and mail kept on the servers may be fetched again"
     )
+
+
+@dataclass(frozen=True, slots=True)
+class ClockWasAhead(AccountEvent):
+    """The clock was ahead while mail was delivered, and is set back: that mail counts as first seen now.
+
+    Attributes:
+        unique_ids: how many were recorded at a time that is yet to come.
+    """
+
+    name: ClassVar[str] = "store.clock_was_ahead"
+    level: ClassVar[str] = "warning"
+    unique_ids: int
+    text: str = "recorded at a time that is yet to come: their days on the server count from now on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,13 +363,17 @@ class PollAllRequested(Event):
 
 @dataclass(frozen=True, slots=True)
 class PollScheduled(AccountEvent):
-    """When the account is polled next. ``at`` is Unix seconds, ``delay`` seconds from now."""
+    """When the account is polled next. ``at`` is Unix seconds, ``delay`` seconds from now.
+
+    ``retry`` is what the scheduler made of the last error (``errors.Retry``), None after a success.
+    """
 
     name: ClassVar[str] = "poll.next"
     level: ClassVar[str] = "debug"
     at: float
     delay: float
     failures: int
+    retry: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -313,6 +313,23 @@ class MetricsSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class NoticeSettings:
+    """Who is told that an account fails, and that it is well again.
+
+    Attributes:
+        after: failures in a row before anybody is told.
+        command: is run, without a shell; empty for none.
+        timeout: seconds that the command may take.
+        deliver: whether a message is delivered into the account's own Maildir.
+    """
+
+    after: int = 3
+    command: tuple[str, ...] = ()
+    timeout: float = 30.0
+    deliver: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class HttpAddress:
     """Where the status page, metrics and health are served.
 
@@ -333,6 +350,7 @@ class Settings:
     state: Path
     http: HttpAddress | None = None
     metrics: MetricsSettings = MetricsSettings()
+    notices: NoticeSettings | None = None
     log: LogSettings = LogSettings()
     workers: int = 64
     sessions_per_host: int = 4
@@ -458,7 +476,7 @@ class SkipReason(StrEnum):
     REFUSED = "refused"
     SERVER_MIGRATED = "server_migrated"
     TROUBLED = "troubled"
-    """It broke a session before, and there is other work to do first."""
+    """It broke a session before, within a day, and there is other work to do."""
     UNPROVEN = "unproven"
     """It is due to be deleted, but may be another message than the one delivered: see :attr:`Fate.UNPROVEN`."""
 
@@ -529,6 +547,25 @@ class Committed:
 
 
 @dataclass(frozen=True, slots=True)
+class LastCommit:
+    """What the store knows of the names of an account's messages: one that is newer shows that the store is older.
+
+    A name tells the Unix seconds at which its message was staged. Batches are committed in the order in which they
+    were staged, but the next one is staged by then: so it is names that are compared, and not the time of a commit.
+
+    Attributes:
+        newest: the newest second of all names that were ever committed; 0 where none was.
+        messages: how many of these names tell that second.
+        latest: the newest second of the last batch, or the time of a listing since then that found the clock to have
+            stepped back: less than ``newest`` where the clock was ahead once.
+    """
+
+    newest: int = 0
+    messages: int = 0
+    latest: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Placement:
     """Where a batch is being appended to an mbox: recorded before the first octet is written.
 
@@ -547,6 +584,15 @@ class Placement:
     digest: bytes
     names: tuple[str, ...]
     done: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Failing:
+    """That an account fails: since when (Unix seconds), how many polls in a row, and whether that was told."""
+
+    since: int
+    failures: int = 0
+    told: bool = False
 
 
 @dataclass(frozen=True, slots=True)

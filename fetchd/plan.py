@@ -15,6 +15,9 @@ it is still there, the size is the same        the server did not delete it: DEL
 it is still there, the size is another         forgotten, and new: it is another message
 =============================================  ================================================================
 
+A listing that is not complete shows nothing to be gone. Of it only the last row holds, and a deletion is settled where
+all that is remembered under its unique-id is shown.
+
 One that vanished without us and comes back is most often the same message (a window of the server's, a restored
 backup): known, so not fetched. But that is no proof, so it is never DELEd: ``Fate.UNPROVEN``.
 """
@@ -25,7 +28,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final
 
-from fetchd.errors import PolicyError, UniqueIdsChangedError
+from fetchd.errors import PolicyError, ProtocolError, UniqueIdsChangedError
 from fetchd.model import (
     AllKnown,
     Deletion,
@@ -47,8 +50,18 @@ GUARD_MINIMUM: Final = 5
 WORTH_REMEMBERING: Final = 1_000
 """Fewer messages than this are compared with all that is remembered, rather than to write down that all are known."""
 
+TRIED_ANYWAY: Final = 86_400
+"""Seconds without a session that a troubled message broke, after which one is tried though there is other work."""
+
 WITHOUT_UNIQUE_IDS: Final = 64
 """The most messages of one session where the server has no UIDL: they are delivered together, right before QUIT."""
+
+
+_INCOMPLETE: Final = (
+    "the mail that is there is to be marked as seen, but the server has more messages than the {listed} that it lists, "
+    "and later those would count as new. Nothing was fetched; the next poll tries again. Should the server never list "
+    "them all, set `first_poll: all` and `unique_ids_changed: fetch` for this account, which fetches them"
+)
 
 
 def make_plan(
@@ -71,14 +84,16 @@ def make_plan(
         known: whether a poll of this account ever got as far as a listing.
         now: Unix seconds.
         troubled: unique-ids that broke a session while they were retrieved, and when (Unix seconds). They are tried
-            only in a poll that has nothing else to do, the longest untried first, so that one poisonous message keeps
-            neither the rest of a maildrop from coming nor what is delivered from being deleted.
+            in a poll that has nothing else to do, the longest untried first, so that one poisonous message keeps
+            neither the rest of a maildrop from coming nor what is delivered from being deleted. Where every poll has
+            something to do, one is tried anyway, behind all the rest, once none has broken a session for a day.
         deletions: what was asked for and not settled by a listing since.
         complete: False where the server says that it has more messages than it listed: then what is not listed may be
             there all the same.
 
     Raises:
         PolicyError: the server has no UIDL, and the policy has to remember what it saw.
+        ProtocolError: what is there is to be marked as seen, and the listing is not complete.
         UniqueIdsChangedError: see :func:`unique_ids_changed`; only where the policy says STOP.
     """
     if any(ref.uid is None for ref in listing):
@@ -97,20 +112,22 @@ def make_plan(
 
     sorted_out = _sort_out(listing, seen, deletions, policy, now)
     new, unproven = sorted_out.new, tuple(Skip(ref, SkipReason.UNPROVEN) for ref in sorted_out.unproven)
-    listed = {_uid(ref) for ref in listing}
+    listed = Counter(_uid(ref) for ref in listing)
     common = Plan(
         delete=tuple(sorted_out.delete),
         vanished=tuple(uid for uid, entry in seen.items() if entry.listed and uid not in listed) if complete else (),
         returned=tuple(uid for uid in listed if uid in seen and not seen[uid].listed),
         forgotten=forgotten,
-        settled=tuple(uid for uid in deletions if complete or uid in listed),
+        settled=tuple(deletions) if complete else _settled(deletions, listed, seen, forgotten),
     )
     if marked_as is not None:
+        if not complete:
+            raise ProtocolError(_INCOMPLETE.format(listed=len(listing)))
         marked = {_uid(ref) for ref in new}
         forgotten = {uid: copies for uid, copies in forgotten.items() if uid not in marked}
         skip = tuple(Skip(ref, marked_as) for ref in new)
         return replace(common, mark=tuple(new), skip=skip + unproven, forgotten=forgotten)
-    fetch, skip = _sound_first(new, policy, troubled, others=bool(common.delete))
+    fetch, skip = _sound_first(new, policy, troubled, others=bool(common.delete), now=now)
     return replace(common, fetch=fetch, skip=skip + unproven)
 
 
@@ -193,15 +210,33 @@ def _gone(
         return {}
     there = [ref for ref in listing if ref.uid in watched]
     still = Counter(ref.uid for ref in there if _may_be_the_same(ref, deletions))
-    shown = {ref.uid for ref in there}
+    shown = Counter(ref.uid for ref in there)
     gone = {}
-    for uid in watched if complete else watched & shown:
+    for uid in watched:
         copies = seen[uid].copies
         asked = deletions[uid].copies if uid in deletions else 0
-        left = min(still[uid], copies) if still[uid] else max(copies - asked, 0)
+        left = min(still[uid], copies)
+        if not complete:
+            left = max(left, copies - min(asked, shown[uid] - still[uid]))
+        elif not left:
+            left = max(copies - asked, 0)
         if left < copies:
             gone[uid] = copies - left
     return gone
+
+
+def _settled(
+    deletions: Mapping[UniqueId, Deletion],
+    shown: Counter[UniqueId],
+    seen: Mapping[UniqueId, Seen],
+    forgotten: Mapping[UniqueId, int],
+) -> tuple[UniqueId, ...]:
+    """Returns which deletions a listing that is not complete settles; ``seen`` is what is left of it."""
+    return tuple(
+        uid
+        for uid in deletions
+        if uid in forgotten or (shown[uid] and (uid not in seen or shown[uid] >= seen[uid].copies))
+    )
 
 
 def _without(seen: Mapping[UniqueId, Seen], gone: Mapping[UniqueId, int]) -> Mapping[UniqueId, Seen]:
@@ -279,16 +314,28 @@ def _is_age(seconds: int, *, since: int, now: int) -> bool:
 
 
 def _sound_first(
-    new: Sequence[MessageRef], policy: Policy, troubled: Mapping[UniqueId, int], *, others: bool
+    new: Sequence[MessageRef], policy: Policy, troubled: Mapping[UniqueId, int], *, others: bool, now: int
 ) -> tuple[tuple[MessageRef, ...], tuple[Skip, ...]]:
-    """Returns what to fetch and what to skip; troubled messages only where there is nothing else to do."""
-    poisonous = [ref for ref in new if ref.uid in troubled]
-    fetch, skip = _select([ref for ref in new if ref.uid not in troubled], policy)
-    if fetch or others:
-        return fetch, skip + tuple(Skip(ref, SkipReason.TROUBLED) for ref in poisonous)
-    poisonous.sort(key=lambda ref: troubled[_uid(ref)])
-    fetch, beyond = _select(poisonous, policy)
-    return fetch, skip + beyond
+    """Returns what to fetch and what to skip; troubled messages where there is nothing else to do, and one a day."""
+    sound = [ref for ref in new if ref.uid not in troubled]
+    poisonous = sorted((ref for ref in new if ref.uid in troubled), key=lambda ref: troubled[_uid(ref)])
+    fetch, skip = _select(sound, policy)
+    if not (fetch or others):
+        fetch, beyond = _select(poisonous, policy)
+        return fetch, skip + beyond
+    again = _tried_anyway(poisonous, policy, troubled, now)
+    if again and policy.max_messages is not None:
+        fetch, skip = _select(sound, replace(policy, max_messages=policy.max_messages - 1))
+    return fetch + again, skip + tuple(Skip(ref, SkipReason.TROUBLED) for ref in poisonous if ref not in again)
+
+
+def _tried_anyway(
+    poisonous: Sequence[MessageRef], policy: Policy, troubled: Mapping[UniqueId, int], now: int
+) -> tuple[MessageRef, ...]:
+    """Returns the one longest untried, where none has broken a session for a day: else it might never get its turn."""
+    if not poisonous or now - max(troubled[_uid(ref)] for ref in poisonous) < TRIED_ANYWAY:
+        return ()
+    return tuple(ref for ref in poisonous if not _too_large(ref, policy))[:1]
 
 
 def _select(new: Sequence[MessageRef], policy: Policy) -> tuple[tuple[MessageRef, ...], tuple[Skip, ...]]:

@@ -20,12 +20,13 @@ from fetchd.model import (
     Committed,
     Fate,
     FirstPoll,
+    LastCommit,
     MessageRef,
     UniqueIdsChanged,
     parse_target,
     target_text,
 )
-from fetchd.names import NO_UNIQUE_ID, parse_name, uid_digest
+from fetchd.names import NO_UNIQUE_ID, MessageName, parse_name, uid_digest
 from fetchd.ports import Delivery, Survey, World
 
 FLOOD: Final = 20
@@ -103,22 +104,43 @@ def publish_committed(account: Account, delivery: Delivery, *, world: World, tal
 def settle_unknown(
     account: Account, names: Sequence[str], listing: Listing, *, world: World, delivery: Delivery, intake: Intake
 ) -> None:
-    """Complete files that were never committed: the listing decides.
+    """Complete files that are not in the outbox: the listing decides, and what the store knows of the unique-id.
 
-    Still listed: discard, it is fetched again. Not listed any more: ours may be the only copy, so publish it. It makes
-    no unique-id known, for it may not have been proven whose message it is: if one comes back, it comes twice rather
-    than never. A server without UIDL deletes nothing before QUIT, so there it is still listed.
+    ==========================================  ========================================================================
+    what a complete listing shows               then
+    ==========================================  ========================================================================
+    more with this unique-id than the store     never committed, and fetched again: discarded
+    knows
+    none                                        never committed, and ours may be the only copy: published
+    no more than the store knows, so that       it was published, and the file system took that back though it had said
+    nothing is fetched again                    that it was on disk. Where publishing moves the file it is the only
+                                                copy: published again. An mbox has its own: discarded
+    ==========================================  ========================================================================
+
+    What is published makes no unique-id known, for it may not have been proven whose message it is: if one comes back,
+    it comes twice rather than never. A listing that is not complete does not tell what is not there, so then all waits
+    but what is certain to be fetched again. A server without UIDL deletes nothing before QUIT, so what was staged from
+    one is still there, whether or not it has UIDL by now.
     """
     if not names:
         return
-    listed = {uid_digest(account.name, ref.uid or NO_UNIQUE_ID) for ref in listing.refs}
-    orphans = [name for name in names if listing.has_unique_ids and _digest_of(name) not in listed]
-    discarded = sorted(set(names) - set(orphans))
+    listed = Counter(uid_digest(account.name, ref.uid) for ref in listing.refs if ref.uid is not None)
+    known = {uid_digest(account.name, uid): entry.copies for uid, entry in world.store.seen(account.name).items()}
+    nameless = uid_digest(account.name, NO_UNIQUE_ID)
+    orphans: list[str] = []
+    discarded: list[str] = []
+    for name in names:
+        digest = _digest_of(name)
+        if not listing.has_unique_ids or digest == nameless or listed[digest] > known.get(digest, 0):
+            discarded.append(name)
+        elif listing.is_complete:
+            (orphans if delivery.publishes_by_moving or not listed[digest] else discarded).append(name)
     delivery.discard(discarded)
     if orphans:
         target = target_text(account.target)
         intake.publish([Committed(None, delivery.adopt(name), target) for name in orphans])
-    world.emit(events.Recovered(account.name, adopted=len(orphans), discarded=len(discarded)))
+    if orphans or discarded:
+        world.emit(events.Recovered(account.name, adopted=len(orphans), discarded=len(discarded)))
 
 
 def meet(account: Account, listing: Listing, *, world: World, delivery: Delivery) -> bool:
@@ -136,19 +158,22 @@ def meet(account: Account, listing: Listing, *, world: World, delivery: Delivery
     """
     store, name = world.store, account.name
     if not store.knows(name):
-        names = _names(delivery, since=-1)
+        names = Counter(_digest_of(file) for file in delivery.delivered())
         if names:
             _meet_again(account, listing, names, world=world)
         elif listing.refs and account.policy.delete_after != 0:
             world.emit(events.FirstPollOf(name, len(listing.refs), target_has_mail=delivery.has_mail()))
         return bool(names)
     if not store.is_listed_since_opened(name):
-        names = _names(delivery, since=store.last_commit(name))
-        if names:
-            recognised = _recognised(account, listing.refs, names)
+        last = store.last_commit(name)
+        known_until = min(last.newest, last.latest)
+        found = [one for file in delivery.delivered(since=known_until - 1) if (one := parse_name(file)) is not None]
+        if _is_older(last, found, now=world.now()):
+            recognised = _recognised(account, listing.refs, Counter(one.uid for one in found))
+            unknown = {ref.uid for ref in recognised} - store.seen(name).keys()
             store.doubt(name)
             _mark(account, recognised, Fate.UNPROVEN, world=world)
-            world.emit(events.StoreIsOlder(name, recognised=len(recognised)))
+            world.emit(events.StoreIsOlder(name, recognised=sum(ref.uid in unknown for ref in recognised)))
     return True
 
 
@@ -190,8 +215,17 @@ def _meet_again(account: Account, listing: Listing, names: Counter[str], *, worl
     )
 
 
-def _names(delivery: Delivery, *, since: int) -> Counter[str]:
-    return Counter(_digest_of(name) for name in delivery.delivered(since=since))
+def _is_older(last: LastCommit, found: Sequence[MessageName], *, now: int) -> bool:
+    """Returns whether messages are there that the store knows nothing of.
+
+    Of the newest second that it knows it may know some names and not others: a backup may be made between two batches.
+    While the clock is behind what it was when it was ahead, names from then are ahead of the clock, and what is older
+    than the clock, and newer than the last batch, is from after the store.
+    """
+    seconds = [name.seconds for name in found]
+    if any(one > last.newest for one in seconds) or seconds.count(last.newest) > last.messages:
+        return True
+    return now < last.newest and any(last.latest < one <= now for one in seconds)
 
 
 def _mark(account: Account, refs: Sequence[MessageRef], fate: Fate, *, world: World) -> None:

@@ -7,7 +7,7 @@ import errno
 import itertools
 import mailbox
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from copy import deepcopy
 from dataclasses import replace
@@ -18,8 +18,9 @@ import pytest
 
 from fetchd import events
 from fetchd.delivery import open_delivery
-from fetchd.delivery.maildir import Maildir
+from fetchd.delivery.maildir import STAGE, Maildir
 from fetchd.delivery.mbox import Mbox
+from fetchd.delivery.sightings import Sightings
 from fetchd.delivery.staging import Staging
 from fetchd.errors import (
     AuthenticationError,
@@ -92,6 +93,7 @@ class Bench:
         self.server = FakeServer()
         self.store = MemoryStore()
         self.clock = FakeClock()
+        self.sightings = Sightings()
         self.events: list[events.Event] = []
         self.stop = Patient()
         nonces = itertools.count(1)
@@ -109,7 +111,9 @@ class Bench:
         self.account = make_account(target=MaildirTarget(root / "Maildir"))
 
     def open_delivery(self, account: Account) -> Delivery:
-        return open_delivery(account.name, account.target, mbox_staging=self.root / "mbox-staging")
+        return open_delivery(
+            account.name, account.target, mbox_staging=self.root / "mbox-staging", sightings=self.sightings
+        )
 
     def poll(self, policy: Policy = KEEP, **changes) -> PollResult:
         """Polls; a later poll with another policy is the same account, reconfigured."""
@@ -181,6 +185,21 @@ def test_mail_is_deleted_after_its_days_on_the_server(bench: Bench) -> None:
     assert bench.server.uids == [b"uid2"]
 
 
+def test_mail_that_came_while_the_clock_was_ahead_has_its_days_from_when_it_is_set_back(bench: Bench) -> None:
+    """FAULTS 106: it is not kept for the years that the clock was ahead; that is said once."""
+    policy = Policy(delete_after=14 * DAY)
+    bench.clock.wall_now += 3650 * DAY
+    fill(bench, 1)
+    bench.poll(policy)
+    bench.clock.wall_now -= 3650 * DAY
+    bench.poll(policy)
+    assert bench.said(events.ClockWasAhead) == [events.ClockWasAhead("alice", 1)]
+    bench.clock.advance(13 * DAY)
+    assert (bench.poll(policy).deleted, bench.said(events.ClockWasAhead)) == (0, [])
+    bench.clock.advance(DAY)
+    assert bench.poll(policy).deleted == 1
+
+
 def test_a_big_maildrop_goes_through_in_batches(bench: Bench) -> None:
     bench.world = replace(bench.world, limits=BatchLimits(messages=3))
     fill(bench, *range(10))
@@ -198,6 +217,17 @@ def lessened(survey: Callable[[FakeMaildrop], Survey]) -> Callable[[FakeMaildrop
         return replace(found, messages=found.messages + 1)
 
     return one_more
+
+
+def hiding(*numbers: int) -> Callable[[], object]:
+    """Returns a context manager: UIDL leaves these messages out, though STAT counts them."""
+
+    def survey(self: FakeMaildrop) -> Survey:
+        found = whole(self)
+        return replace(found, uids={number: uid for number, uid in found.uids.items() if number not in numbers})
+
+    whole = FakeMaildrop.survey
+    return lambda: patch.object(FakeMaildrop, "survey", survey)
 
 
 def test_a_long_listing_that_is_all_known_is_not_compared_again_until_it_changes(bench: Bench) -> None:
@@ -440,6 +470,27 @@ def test_a_server_that_will_not_prove_it_is_asked_at_the_end(bench: Bench) -> No
     assert bench.server.checks == 1
 
 
+def test_a_server_that_will_not_prove_it_delivers_in_sessions_too_short_for_all_its_mail(bench: Bench) -> None:
+    """It is asked at the end of each 64 messages, and these are delivered before the next are asked for."""
+    fill(bench, *range(100, 260))
+    bench.server.can_prove = False
+    bench.server.cut = {b"uid235": 5}
+    with pytest.raises(NetworkError):
+        bench.poll()
+    assert (len(bench.mail()), bench.server.checks) == (128, 2)
+    bench.server.cut = {}
+    bench.poll()
+    bench.poll()
+    assert len(bench.mail()) == 160
+
+
+def test_a_server_that_proves_itself_is_asked_for_all_the_rest_at_once(bench: Bench) -> None:
+    fill(bench, *range(100, 400))
+    bench.poll()
+    assert [len(bench.mail()), bench.server.checks] == [300, 0]
+    assert [proofs[-1] for proofs in bench.server.proofs] == [64, 300]
+
+
 def test_messages_of_another_size_than_announced_are_told_of(bench: Bench) -> None:
     """FAULTS 26, 61."""
     fill(bench, 1, 2)
@@ -546,6 +597,20 @@ def test_a_poisonous_message_never_keeps_the_others_from_coming(bench: Bench) ->
     assert bench.mail() == stored(2, 3)
 
 
+def test_a_message_that_broke_one_session_comes_though_every_poll_has_other_work(bench: Bench) -> None:
+    """FAULTS 54: a DELE that is refused at every poll."""
+    fill(bench, 1, 2)
+    bench.server.refuse_deletion = {b"uid1"}
+    bench.server.cut = {b"uid2": 5}
+    with pytest.raises(NetworkError):
+        bench.poll(DELETE)
+    bench.server.cut = {}
+    assert bench.poll(DELETE).delivered == 0
+    bench.clock.advance(DAY)
+    assert bench.poll(DELETE).delivered == 1
+    assert bench.mail() == stored(1, 2)
+
+
 def test_a_refused_message_is_skipped_and_the_session_goes_on(bench: Bench) -> None:
     """FAULTS 27."""
     fill(bench, 1, 2, 3)
@@ -636,6 +701,24 @@ def test_a_kill_before_quit_was_answered_makes_no_other_message_known(bench: Ben
     assert (bench.poll(DELETE).delivered, bench.server.mail) == (1, [])
 
 
+@pytest.mark.parametrize("policy", [KEEP, DELETE], ids=["fetch", "delete"])
+def test_a_target_that_was_only_glanced_at_is_looked_at_before_anything_is_fetched_or_deleted(
+    bench: Bench, policy: Policy
+) -> None:
+    """FAULTS G 99: what nothing was to do for may be out of order without anybody knowing."""
+    fill(bench, 1)
+    for _ in range(3):
+        bench.poll()
+    (bench.root / "Maildir" / "cur").rmdir()
+    bench.poll()
+    if policy is KEEP:
+        fill(bench, 2)
+    with pytest.raises(DeliveryError, match="has no cur"):
+        bench.poll(policy)
+    assert bench.server.retrieved == [b"uid1"]
+    assert b"uid1" in bench.server.uids
+
+
 def test_the_answer_to_quit_is_awaited_where_something_hangs_on_it(bench: Bench) -> None:
     """A deletion, or a session that follows at once and would find the maildrop in use."""
     fill(bench, 1, 2, 3)
@@ -681,6 +764,26 @@ def test_a_listing_shorter_than_stat_says_settles_nothing(bench: Bench) -> None:
         bench.poll(DELETE)
     bench.poll(DELETE)
     assert (bench.server.retrieved, bench.server.mail) == ([b"uid1"], [])
+
+
+def test_a_copy_that_one_listing_hides_is_not_fetched_again(bench: Bench) -> None:
+    """FAULTS 37, 39: two messages under one unique-id."""
+    bench.server.mail = [(b"same", message(1)), (b"same", message(1))]
+    bench.poll()
+    with hiding(2)():
+        bench.poll()
+    assert bench.poll().delivered == 0
+
+
+def test_a_first_listing_that_hides_old_mail_makes_none_of_it_new(bench: Bench) -> None:
+    """FAULTS 39: ``first_poll: skip`` waits for a listing that is whole."""
+    fill(bench, 1, 2)
+    policy = Policy(first_poll=FirstPoll.SKIP)
+    with hiding(2)(), pytest.raises(ProtocolError, match="first_poll: all"):
+        bench.poll(policy)
+    assert bench.poll(policy).skipped == {SkipReason.FIRST_POLL: 2}
+    fill(bench, 3)
+    assert (bench.poll(policy).delivered, bench.mail()) == (1, stored(3))
 
 
 def test_mail_that_vanishes_and_comes_back_is_known(bench: Bench) -> None:
@@ -825,6 +928,99 @@ def test_staged_but_never_committed_and_gone_from_the_server_is_published(bench:
     bench.server.mail += mail
     assert bench.poll(DELETE).delivered == 1
     assert bench.mail() == stored(1, 1)
+
+
+def take_back(bench: Bench) -> None:
+    """Does what the recovery of a file system's log may do: a rename that was said to be on disk never happened."""
+    for file in (bench.root / "Maildir" / "new").iterdir():
+        file.rename(bench.root / "Maildir" / "tmp" / STAGE / file.name)
+
+
+@pytest.mark.parametrize("policy", [KEEP, DELETE], ids=["keep", "delete"])
+def test_a_message_that_the_file_system_took_back_after_all_was_settled_is_published_again(
+    bench: Bench, policy: Policy
+) -> None:
+    """Its unique-id is known, so it is never retrieved again: what is staged is the only copy."""
+    fill(bench, 1, 2)
+    bench.server.lose_quit = "before"
+    bench.poll(policy)
+    bench.server.lose_quit = ""
+    take_back(bench)
+    assert bench.poll(policy).delivered == 2
+    assert bench.said(events.Recovered) == [events.Recovered("alice", adopted=2)]
+    bench.poll(policy)
+    assert (bench.mail(), bench.staged()) == (stored(1, 2), [])
+    assert bench.server.retrieved == [b"uid1", b"uid2"]
+
+
+def test_of_copies_under_one_unique_id_what_is_fetched_again_is_discarded(bench: Bench) -> None:
+    """RFC 1939 §7: one of two is known, and the other was staged when a kill came."""
+    bench.server.mail = [(b"same", message(1)), (b"same", message(1))]
+    bench.world = replace(bench.world, limits=BatchLimits(messages=1))
+    with killing(bench.store, "commit", 2, after=False)(), pytest.raises(KilledError):
+        bench.poll()
+    bench.poll()
+    assert bench.mail() == stored(1, 1)
+    assert bench.said(events.Recovered)[0].discarded == 1
+
+
+def test_a_staged_file_of_what_is_in_the_mbox_is_no_message(bench: Bench) -> None:
+    """An mbox has its own copy: what was staged for it came back, for its removal was not on disk."""
+    target = MboxTarget(bench.root / "mbox")
+    fill(bench, 1)
+    kept = {}
+
+    def keep(self: Staging, names: Sequence[str]) -> None:
+        kept.update({self.path / name: (self.path / name).read_bytes() for name in names})
+        remove(self, names)
+
+    remove = Staging.remove
+    with patch.object(Staging, "remove", keep):
+        bench.poll(target=target)
+    for path, octets in kept.items():
+        path.write_bytes(octets)
+    assert bench.poll(target=target).delivered == 0
+    with closing(mailbox.mbox(bench.root / "mbox", create=False)) as box:
+        assert [m["Subject"] for m in box] == ["1"]
+    assert [path.exists() for path in kept] == [False]
+
+
+def test_what_a_listing_shorter_than_stat_says_does_not_show_stays_staged(bench: Bench) -> None:
+    """FAULTS 39: it may be listed again, and fetched; then publishing it now would bring it twice."""
+    fill(bench, 1, 2)
+    with patch.object(bench.store, "commit", side_effect=StoreError("disk")), pytest.raises(StoreError):
+        bench.poll()
+    with hiding(1)():
+        assert bench.poll().delivered == 1
+    assert (bench.mail(), len(bench.staged())) == (stored(2), 1)
+    assert bench.poll().delivered == 1
+    assert (bench.mail(), bench.staged()) == (stored(1, 2), [])
+
+
+def test_what_such_a_listing_shows_less_often_than_it_is_known_stays_staged_too(bench: Bench) -> None:
+    """One of two copies under one unique-id is known and hidden; the other is the one that was staged."""
+    bench.server.mail = [(b"same", message(1)), (b"same", message(1))]
+    bench.world = replace(bench.world, limits=BatchLimits(messages=1))
+    with killing(bench.store, "commit", 2, after=False)(), pytest.raises(KilledError):
+        bench.poll()
+    with hiding(1)():
+        bench.poll()
+    bench.poll()
+    assert (bench.mail(), bench.staged()) == (stored(1, 1), [])
+
+
+def test_what_was_staged_without_a_unique_id_is_fetched_again_though_the_server_has_uidl_by_now(bench: Bench) -> None:
+    """FAULTS 38: nothing was deleted, so it is listed, under a unique-id that its name does not tell."""
+    fill(bench, 1, 2)
+    bench.server.has_uidl = False
+    bench.server.cut = {b"uid2": 5}
+    with pytest.raises(NetworkError):
+        bench.poll(DELETE)
+    assert len(bench.staged()) == 1
+    bench.server.cut = {}
+    bench.server.has_uidl = True
+    assert bench.poll(DELETE).delivered == 2
+    assert bench.mail() == stored(1, 2)
 
 
 def test_a_failed_commit_is_never_taken_for_undone(bench: Bench) -> None:
@@ -1021,6 +1217,90 @@ def test_an_older_store_is_noticed_by_names_that_are_newer(bench: Bench, deliver
     assert bench.server.uids == ([b"uid1", b"uid2"] if delivered_since else [])
     bench.poll(DELETE)
     assert bench.said(events.StoreIsOlder) == []
+
+
+def put_back(bench: Bench, backup: dict) -> None:
+    lose_store(bench)
+    bench.store._accounts = deepcopy(backup)
+    bench.store._accounts["alice"].is_listed = False
+
+
+class Late:
+    """A second hand that is a batch behind, as a slow disk is."""
+
+    def __init__(self) -> None:
+        self._work: Callable[[], object] | None = None
+
+    def start(self, work: Callable[[], object]) -> None:
+        self.wait()
+        self._work = work
+
+    def wait(self) -> None:
+        work, self._work = self._work, None
+        if work is not None:
+            work()
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.3])
+def test_a_store_that_was_saved_between_two_batches_is_older(bench: Bench, seconds: float) -> None:
+    """FAULTS 104: what was staged when it was saved has a name that is older than the commit, or as old."""
+    bench.world = replace(bench.world, limits=BatchLimits(messages=4), lane=Late)
+    fill(bench, *range(24))
+    bench.server.during = lambda uid: bench.clock.advance(seconds)
+    real, backups = bench.store.commit, []
+
+    def commit(*args, **more) -> None:
+        real(*args, **more)
+        backups.append(deepcopy(bench.store._accounts))
+
+    with patch.object(bench.store, "commit", commit):
+        bench.poll()
+    for backup in backups[:-1]:
+        put_back(bench, backup)
+        bench.clock.advance(60)
+        assert bench.poll().delivered == 0
+        assert len(bench.said(events.StoreIsOlder)) == 1
+    put_back(bench, backups[-1])
+    assert (bench.poll().delivered, bench.said(events.StoreIsOlder)) == (0, [])
+
+
+def test_an_older_store_is_noticed_though_the_clock_was_ahead_once(bench: Bench) -> None:
+    """FAULTS 104, 106: names from then are in the future, and stay there."""
+    fill(bench, 1)
+    bench.clock.wall_now += 400 * DAY
+    bench.poll()
+    bench.clock.wall_now -= 400 * DAY
+    bench.poll()
+    put_back(bench, bench.store._accounts)
+    bench.poll()
+    assert bench.said(events.StoreIsOlder) == [], "names that the store knows"
+    backup = deepcopy(bench.store._accounts)
+    fill(bench, 2)
+    bench.clock.advance(100)
+    bench.poll()
+    put_back(bench, backup)
+    bench.clock.advance(100)
+    assert bench.poll().delivered == 0
+    assert bench.said(events.StoreIsOlder) == [events.StoreIsOlder("alice", recognised=1)]
+
+
+def test_what_recovery_publishes_does_not_hide_that_the_store_is_older(bench: Bench) -> None:
+    """The target is looked at before anything is published into it."""
+    fill(bench, 1)
+    bench.poll()
+    backup = deepcopy(bench.store._accounts)
+    bench.clock.advance(60)
+    fill(bench, 2)
+    bench.poll()
+    bench.clock.advance(60)
+    fill(bench, 3)
+    with patch.object(bench.store, "commit", side_effect=KilledError), pytest.raises(KilledError):
+        bench.poll()
+    bench.server.mail.pop()
+    put_back(bench, backup)
+    assert bench.poll().delivered == 1
+    assert bench.mail() == stored(1, 2, 3)
+    assert bench.said(events.StoreIsOlder) == [events.StoreIsOlder("alice", recognised=1)]
 
 
 def test_a_first_poll_into_an_mbox_tells_of_mail_that_is_there(bench: Bench) -> None:

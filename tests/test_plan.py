@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fetchd.errors import PolicyError, Retry, UniqueIdsChangedError
+from fetchd.errors import PolicyError, ProtocolError, Retry, UniqueIdsChangedError
 from fetchd.model import (
     AllKnown,
     Committed,
@@ -56,7 +56,7 @@ def plan(
         policy=Policy(**policy),
         known=known,
         now=now,
-        troubled={uid: since for since, uid in enumerate(troubled)},
+        troubled={uid: NOW - 100 + since for since, uid in enumerate(troubled)},
         deletions=deletions or {},
         complete=complete,
     )
@@ -169,6 +169,27 @@ def test_of_several_bad_messages_the_one_longest_untried_comes_first() -> None:
     assert numbers(plan(listing(b"x", b"y", b"z"), troubled=[b"z", b"x", b"y"], max_messages=1).fetch) == [3]
 
 
+@pytest.mark.parametrize(("days", "tried"), [(0, False), (0.9, False), (1, True), (40, True)])
+def test_where_every_poll_has_other_work_one_bad_message_is_tried_a_day_and_last(days: float, tried: bool) -> None:
+    """Else a DELE that is always refused, or mail at every poll, would keep it from coming for ever."""
+    refs = listing(b"x", b"y", b"new", b"old")
+    now = NOW + int(days * DAY)
+    result = plan(refs, seen(b"old"), troubled=[b"y", b"x"], now=now, delete_after=0)
+    assert numbers(result.fetch) == ([3, 2] if tried else [3])
+    waiting = [skip.ref.number for skip in result.skip if skip.reason is SkipReason.TROUBLED]
+    assert waiting == ([1] if tried else [2, 1])
+    deleting = plan(refs[:1] + refs[3:], seen(b"old"), troubled=[b"x"], now=now, delete_after=0)
+    assert (numbers(deleting.fetch), numbers(deleting.delete)) == ([1] if tried else [], [4])
+
+
+def test_a_bad_message_that_is_tried_anyway_keeps_within_the_limits() -> None:
+    refs = [*listing(b"big", b"x", b"a", b"b"), MessageRef(5, UniqueId(b"c"), 1)]
+    refs[0] = MessageRef(1, UniqueId(b"big"), 9999)
+    result = plan(refs, troubled=[b"big", b"x"], now=NOW + DAY, max_messages=2, max_size=1000)
+    assert numbers(result.fetch) == [3, 2]
+    assert {skip.reason for skip in result.skip if skip.ref.number > 3} == {SkipReason.OVER_LIMIT}
+
+
 def test_without_uidl_a_session_takes_no_more_than_it_delivers_at_once() -> None:
     refs = listing(*[None] * 100)
     assert len(plan(refs, delete_after=0).fetch) == 64
@@ -236,6 +257,40 @@ def test_a_listing_that_is_not_whole_settles_only_what_it_shows() -> None:
     known = seen(b"a", b"b", b"c")
     result = plan(listing(b"a"), known, deletions=asked(b"a", b"b"), complete=False, delete_after=DAY)
     assert (result.forgotten, result.vanished, result.settled) == ({}, (), (b"a",))
+
+
+@pytest.mark.parametrize(
+    ("copies", "asked_for", "sizes", "forgotten", "settled", "delete", "fetch"),
+    [
+        (2, 0, [7], 0, False, [1], []),  # the other one may be there all the same
+        (2, 1, [7], 0, False, [1], []),
+        (2, 1, [7, 7], 0, True, [1, 2], []),
+        (2, 1, [], 0, False, [], []),
+        (1, 1, [8], 1, True, [], [1]),  # another message
+        (2, 2, [8], 1, True, [], [1]),
+        (1, 1, [7, 7], 0, True, [1], [2]),
+        (2, 2, [8, 7, 7], 0, True, [2, 3], [1]),
+    ],
+)
+def test_a_listing_that_is_not_whole_shows_no_copy_to_be_gone(
+    copies: int, asked_for: int, sizes: list[int], forgotten: int, settled: bool, delete: list[int], fetch: list[int]
+) -> None:
+    """FAULTS 37, 39: only what is shown tells something."""
+    refs = [MessageRef(number, UniqueId(b"x"), size) for number, size in enumerate(sizes, 1)]
+    claims = asked(b"x", copies=asked_for, size=7) if asked_for else {}
+    result = plan(refs, seen(b"x", copies=copies), deletions=claims, complete=False, delete_after=0)
+    assert (result.forgotten.get(b"x", 0), result.settled) == (forgotten, (b"x",) if settled else ())
+    assert (numbers(result.delete), numbers(result.fetch)) == (delete, fetch)
+
+
+@pytest.mark.parametrize("policy", [{"first_poll": FirstPoll.SKIP}, {"unique_ids_changed": UniqueIdsChanged.SKIP}])
+def test_what_is_there_is_not_marked_as_seen_while_not_all_of_it_is_shown(policy) -> None:
+    """FAULTS 39: what a first listing hides would count as new ever after."""
+    known = seen(*[b"old%d" % n for n in range(9)]) if "unique_ids_changed" in policy else {}
+    refs = listing(*[b"new%d" % n for n in range(9)])
+    with pytest.raises(ProtocolError, match="more messages than the 9 that it lists"):
+        plan(refs, known, known=bool(known), complete=False, **policy)
+    assert len(plan(refs, known, known=bool(known), **policy).mark) == 9
 
 
 @pytest.mark.parametrize("entry", [seen(b"a", listed=False), seen(b"a", fate=Fate.UNPROVEN)])
@@ -414,7 +469,11 @@ def test_every_message_has_exactly_one_place(uids, sizes, known, deletions, poli
     Nothing is DELEd but what was delivered and has been listed ever since; and no more of it than that.
     """
     refs = [MessageRef(n, uid, sizes[n] if n < len(sizes) else None) for n, uid in enumerate(uids)]
-    result = make_plan(refs, known, policy=policy, known=not first, now=NOW, deletions=deletions, complete=complete)
+    try:
+        result = make_plan(refs, known, policy=policy, known=not first, now=NOW, deletions=deletions, complete=complete)
+    except ProtocolError:
+        assert not complete
+        return
     places = [ref.number for ref in [*result.fetch, *result.mark, *result.delete]]
     places += [skip.ref.number for skip in result.skip if skip.ref not in result.mark]
     assert len(places) == len(set(places))

@@ -90,7 +90,8 @@ def configure(db: sqlite3.Connection, accounts: Mapping[str, tuple[str, str]]) -
             db.execute("UPDATE accounts SET host = ?, user = ? WHERE id = ?", (host, user, id_for_writing(db, name)))
     if emptied:
         # Names of files from before say nothing of any maildrop that one of these accounts has from now on.
-        db.execute("UPDATE accounts SET committed_at = (SELECT max(committed_at) FROM accounts)")
+        newest = db.execute("SELECT max(committed_at) FROM accounts").fetchone()[0]
+        db.execute("UPDATE accounts SET committed_at = ?, committed_then = 0, latest_at = ?", (newest + 1, newest + 1))
     for name, former in emptied.items():
         _move_files(db, -former, id_for_writing(db, name))
     return renamed

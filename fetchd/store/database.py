@@ -23,7 +23,7 @@ from typing import Final, Self
 
 from fetchd.errors import StoreError
 from fetchd.store import schema
-from fetchd.store.faults import busy, translated
+from fetchd.store.faults import busy, translated, unsynced
 from fetchd.store.lock import StoreLock
 from fetchd.store.log import Log, Ticket
 
@@ -187,15 +187,14 @@ class Database:
             )
 
     def _wait_for_disk(self, log: Log, ticket: Ticket) -> None:
-        with translated(self.path):
-            try:
-                log.wait(ticket)
-            except OSError:
-                with self._mutex:
-                    if self._log is log:  # else someone was faster, and the file was opened anew
-                        self._write_failed = True
-                        self._drop()
-                raise
+        try:
+            log.wait(ticket)
+        except OSError as error:
+            with self._mutex:
+                if self._log is log:  # else someone was faster, and the file was opened anew
+                    self._write_failed = True
+                    self._drop()
+            raise unsynced(self.path, error) from error
 
     def _drop(self) -> None:
         db, self._db = self._db, None

@@ -24,7 +24,7 @@ MIGRATIONS: Final[Sequence[Migration]] = (
     (
         # host, user: as last configured, "" for an account that never was; they find a renamed account again.
         # listed_at: Unix seconds of a complete listing, up to a day old; NULL until there was one.
-        # committed_at: Unix seconds of the newest commit; 0 before the first.
+        # committed_at, committed_then, latest_at: model.LastCommit; 0 before the first commit.
         # known_listing, known_oldest: model.AllKnown; NULL where the next listing needs a plan.
         """CREATE TABLE accounts (
             id INTEGER PRIMARY KEY,
@@ -33,6 +33,8 @@ MIGRATIONS: Final[Sequence[Migration]] = (
             user TEXT NOT NULL DEFAULT '',
             listed_at INTEGER,
             committed_at INTEGER NOT NULL DEFAULT 0,
+            committed_then INTEGER NOT NULL DEFAULT 0,
+            latest_at INTEGER NOT NULL DEFAULT 0,
             known_listing BLOB,
             known_oldest INTEGER,
             delivered INTEGER NOT NULL DEFAULT 0,
@@ -93,6 +95,13 @@ MIGRATIONS: Final[Sequence[Migration]] = (
             since INTEGER NOT NULL,
             PRIMARY KEY (account, uid)
         ) WITHOUT ROWID""",
+        # Accounts that failed at their last poll, where somebody is to be told of it; model.Failing.
+        """CREATE TABLE failing (
+            account INTEGER PRIMARY KEY,
+            since INTEGER NOT NULL,
+            failures INTEGER NOT NULL,
+            told INTEGER NOT NULL
+        )""",
         # quarter: Unix seconds at which a quarter of an hour began. Of the last days only: see history.py.
         """CREATE TABLE history (
             account INTEGER NOT NULL,

@@ -11,6 +11,9 @@ KEEP_GONE: Final = 90 * DAY
 """Seconds that a unique-id is remembered after it vanished: a server may show only a part of its mail for weeks, or
 be restored from a backup (FAULTS B 42)."""
 
+CREDIBLE: Final = 1_767_225_600
+"""Unix seconds of 2026-01-01: a clock that is before it was not set yet."""
+
 ALL_SEEN: Final = """
     SELECT uid, copies, first_seen, fate, gone_since IS NULL
     FROM seen WHERE account = (SELECT id FROM accounts WHERE name = ?)"""
@@ -71,15 +74,28 @@ def settle_deletions(db: sqlite3.Connection, number: int, settled: Sequence[Uniq
     db.executemany("DELETE FROM deletions WHERE account = ? AND uid = ?", ((number, uid) for uid in settled))
 
 
-def grow_older(db: sqlite3.Connection, number: int, *, before: int | None, now: int) -> None:
+def grow_older(db: sqlite3.Connection, number: int, *, before: int | None, now: int) -> int:
     """Purges what has been gone for 90 days, once a day.
 
     A clock that stepped back, or on by more than these 90 days, says nothing of how long something has been gone: the
-    90 days of all that is gone begin again.
+    90 days of all that is gone begin again. And if it stepped back, what was first seen at a time yet to come was not,
+    and would wait for that time to be deleted: it counts as first seen now. Not so where the clock tells a time before
+    fetchd was written, as it does on a machine that has not asked for the time yet: once it has, all would be old.
+
+    Returns:
+        How many unique-ids count as first seen now.
     """
+    if before is not None and now < before:
+        db.execute("UPDATE accounts SET latest_at = ? WHERE id = ? AND latest_at > ?", (now, number, now))
     if before is not None and not 0 <= now - before <= KEEP_GONE:
         db.execute("UPDATE seen SET gone_since = ? WHERE account = ? AND gone_since IS NOT NULL", (now, number))
         db.execute("UPDATE trouble SET since = ? WHERE account = ?", (now, number))
-    else:
-        db.execute("DELETE FROM seen WHERE account = ? AND gone_since <= ?", (number, now - KEEP_GONE))
-        db.execute("DELETE FROM trouble WHERE account = ? AND since <= ?", (number, now - KEEP_GONE))
+        return _make_younger(db, number, now=now) if CREDIBLE <= now < before else 0
+    db.execute("DELETE FROM seen WHERE account = ? AND gone_since <= ?", (number, now - KEEP_GONE))
+    db.execute("DELETE FROM trouble WHERE account = ? AND since <= ?", (number, now - KEEP_GONE))
+    return 0
+
+
+def _make_younger(db: sqlite3.Connection, number: int, *, now: int) -> int:
+    found = db.execute("UPDATE seen SET first_seen = ? WHERE account = ? AND first_seen > ?", (now, number, now))
+    return found.rowcount

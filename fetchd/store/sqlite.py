@@ -8,7 +8,19 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Final, Self
 
-from fetchd.model import AccountRecord, AllKnown, Committed, Deletion, Fate, PollResult, Seen, Staged, UniqueId
+from fetchd.model import (
+    AccountRecord,
+    AllKnown,
+    Committed,
+    Deletion,
+    Failing,
+    Fate,
+    LastCommit,
+    PollResult,
+    Seen,
+    Staged,
+    UniqueId,
+)
 from fetchd.names import parse_name
 from fetchd.store import history, seen
 from fetchd.store.accounts import all_known, configure, id_for_writing, records, remember_all_known
@@ -20,11 +32,18 @@ from fetchd.store.reader import StoreReader
 _ANY_PATH: Final = "surrogateescape"
 """The error handler by which a path that is not UTF-8 survives as it is (PEP 383)."""
 
-# A clock that steps back takes nothing back: files have names from before.
+# A clock that steps back takes nothing back: files have names from before. What SET reads is what was there before it.
 _COUNT_DELIVERED: Final = """
-    UPDATE accounts SET delivered = delivered + ?, committed_at = max(committed_at, ?) WHERE id = ?"""
+    UPDATE accounts
+    SET delivered = delivered + :messages, committed_at = max(committed_at, :newest), latest_at = :newest,
+        committed_then = CASE WHEN :newest > committed_at THEN :then
+                              WHEN :newest = committed_at THEN committed_then + :then ELSE committed_then END
+    WHERE id = :account"""
 
 _PUT_OUT: Final = "INSERT INTO outbox (account, name, uid, size, target) VALUES (?, ?, ?, ?, ?)"
+
+_FAILING: Final = """
+    SELECT accounts.name, since, failures, told FROM failing JOIN accounts ON accounts.id = failing.account"""
 
 _KNOW_TARGET: Final = "INSERT OR IGNORE INTO targets (target) VALUES (?)"
 
@@ -141,8 +160,8 @@ class SqliteStore:
             _settle(db, account, number, settled)
             db.executemany(_PUT_OUT, (_outbox_row(number, one) for one in batch))
             db.executemany(_KNOW_TARGET, ((_octets(target),) for target in {one.target for one in batch}))
-            db.execute(_COUNT_DELIVERED, (len(batch), max(now, *map(_seconds, batch)) if batch else 0, number))
             if batch:
+                db.execute(_COUNT_DELIVERED, {"account": number, "messages": len(batch), **_newest(batch)})
                 history.count(db, number, len(batch), now=now)
 
     def settle(self, account: str, names: Sequence[str]) -> None:
@@ -186,13 +205,20 @@ class SqliteStore:
         forgotten: Mapping[UniqueId, int] = MappingProxyType({}),
         settled: Sequence[UniqueId] = (),
         known: AllKnown | None = None,
-    ) -> None:
-        """Records a complete listing: the account is known from here on.
+    ) -> int:
+        """Records a listing: the account is known from here on.
+
+        Whether it was complete is the caller's to know: of one that was not, nothing has vanished.
 
         What was delivered and has returned is UNPROVEN from here on; what is forgotten has so many copies less.
 
         What has been gone for 90 days is looked for once a day; on a day on which nothing changed, nothing is written.
+
+        Returns:
+            How many unique-ids were recorded at a time yet to come, by a clock that was ahead, and count as first seen
+            now from here on.
         """
+        younger = 0
         with self._database.reading() as db:
             before = _listed_at(db, account)
             is_news = known is not None and known != all_known(db, account)
@@ -203,12 +229,13 @@ class SqliteStore:
                 seen.forget(db, number, forgotten)
                 seen.settle_deletions(db, number, settled)
                 if new_day:
-                    seen.grow_older(db, number, before=before, now=now)
+                    younger = seen.grow_older(db, number, before=before, now=now)
                     history.purge(db, number, now=now)
                     db.execute("UPDATE accounts SET listed_at = ? WHERE id = ?", (now, number))
-                if known is not None:
+                if known is not None and not younger:  # else it was made of what was recorded until now
                     remember_all_known(db, number, known)
         self._listed[account] = self._database.replaced
+        return younger
 
     def all_known(self, account: str) -> AllKnown | None:
         """Returns the listing of which everything is known, if nothing has changed since."""
@@ -219,11 +246,13 @@ class SqliteStore:
         """Returns whether a listing was recorded since the store was opened, or its file last replaced."""
         return self._listed.get(account) == self._database.replaced
 
-    def last_commit(self, account: str) -> int:
-        """Returns when the newest batch was committed; 0 if there was none."""
+    def last_commit(self, account: str) -> LastCommit:
+        """Returns what the names of files are to be compared with; zeros where nothing was committed."""
         with self._database.reading() as db:
-            row = db.execute("SELECT committed_at FROM accounts WHERE name = ?", (account,)).fetchone()
-            return 0 if row is None else int(row[0])
+            row = db.execute(
+                "SELECT committed_at, committed_then, latest_at FROM accounts WHERE name = ?", (account,)
+            ).fetchone()
+            return LastCommit(*row) if row is not None else LastCommit()
 
     def doubt(self, account: str) -> None:
         """Makes nothing that was delivered so far ours to delete any more: its fate is UNPROVEN from here on."""
@@ -267,6 +296,20 @@ class SqliteStore:
         """Returns a line for every account that the store has heard of, by name."""
         with self._database.reading() as db:
             return records(db)
+
+    def failing(self) -> Mapping[str, Failing]:
+        """Returns every account that failed at its last poll, as far as :meth:`remember_failing` was told."""
+        with self._database.reading() as db:
+            rows = db.execute(_FAILING)
+            return {name: Failing(since, failures, bool(told)) for name, since, failures, told in rows}
+
+    def remember_failing(self, account: str, failing: Failing | None) -> None:
+        """Records how an account fails; None: it does not."""
+        with self._writing(account) as (db, number):
+            db.execute("DELETE FROM failing WHERE account = ?", (number,))
+            if failing is not None:
+                row = (number, failing.since, failing.failures, failing.told)
+                db.execute("INSERT INTO failing (account, since, failures, told) VALUES (?, ?, ?, ?)", row)
 
     def delivered_since(self, since: int) -> Mapping[str, Mapping[int, int]]:
         """Returns account → Unix seconds at which a quarter of an hour began → messages delivered in it.
@@ -312,10 +355,11 @@ def _octets(target: str) -> bytes:
     return target.encode(errors=_ANY_PATH)
 
 
-def _seconds(one: Committed) -> int:
-    """Returns when a message was staged: by a clock that stepped back since, that may be later than now."""
-    name = parse_name(one.staged.name)
-    return 0 if name is None else name.seconds
+def _newest(batch: Sequence[Committed]) -> dict[str, int]:
+    """Returns the newest second that a name of the batch tells, and how many of them tell it."""
+    seconds = [0 if (name := parse_name(one.staged.name)) is None else name.seconds for one in batch]
+    newest = max(seconds)
+    return {"newest": newest, "then": seconds.count(newest)}
 
 
 def _settle(db: sqlite3.Connection, account: str, number: int, names: Sequence[str]) -> None:

@@ -344,7 +344,8 @@ def _no_reload() -> Settings:
 
 
 def _files(place: Path) -> list[Path]:
-    return [file for file in place.rglob("*") if file.is_file()] if place.exists() else []
+    """Locks count for nothing."""
+    return [file for file in place.rglob("*") if file.is_file() and file.suffix != ".lock"] if place.exists() else []
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -9,10 +9,22 @@ from itertools import count
 from types import MappingProxyType
 
 from fetchd.errors import StoreError
-from fetchd.model import AccountRecord, AllKnown, Committed, Deletion, Fate, Placement, PollResult, Seen, UniqueId
+from fetchd.model import (
+    AccountRecord,
+    AllKnown,
+    Committed,
+    Deletion,
+    Fate,
+    LastCommit,
+    Placement,
+    PollResult,
+    Seen,
+    UniqueId,
+)
 from fetchd.names import parse_name
 
 DAY = 86_400
+CREDIBLE = 1_767_225_600
 
 
 @dataclass(slots=True)
@@ -28,7 +40,7 @@ class _Account:
     host: str = ""
     user: str = ""
     listed_at: int | None = None
-    committed_at: int = 0
+    last: LastCommit = field(default_factory=LastCommit)
     is_listed: bool = False
     known: AllKnown | None = None
     delivered: int = 0
@@ -107,12 +119,13 @@ class MemoryStore:
                         renamed.append((old, name))
                     else:
                         self._accounts[name] = _Account(listed_at=0 if name in files else None)
-                if files:
-                    for one in self._accounts.values():
-                        one.committed_at = max(other.committed_at for other in self._accounts.values())
                 row = self._accounts[name]
                 row.host, row.user = host, user
                 row.take_files_of(files.get(name, _Account()))
+            if files:
+                newest = 1 + max(row.last.newest for row in self._accounts.values())
+                for row in self._accounts.values():
+                    row.last = LastCommit(newest, 0, newest)
         return renamed
 
     def _set_aside(self, accounts: Mapping[str, tuple[str, str]]) -> dict[str, _Account]:
@@ -187,8 +200,11 @@ class MemoryStore:
                     known.gone_since = None
             row.known = None
             row.delivered += len(batch)
-            staged = [name.seconds for one in batch if (name := parse_name(one.staged.name)) is not None]
-            row.committed_at = max(row.committed_at, now if batch else 0, *staged)
+            if batch:
+                seconds = [name.seconds if (name := parse_name(one.staged.name)) else 0 for one in batch]
+                newest = max(row.last.newest, *seconds)
+                before = row.last.messages if newest == row.last.newest else 0
+                row.last = LastCommit(newest, before + seconds.count(newest), max(seconds))
             self._targets.update(one.target for one in batch)
 
     def delivered_into(self, target: str) -> bool:
@@ -225,7 +241,7 @@ class MemoryStore:
         forgotten: Mapping[UniqueId, int] = MappingProxyType({}),
         settled: Sequence[UniqueId] = (),
         known: AllKnown | None = None,
-    ) -> None:
+    ) -> int:
         with self._at(account, write=True) as row:
             row.is_listed = True
             new_day = row.listed_at is None or abs(now - row.listed_at) >= DAY
@@ -239,14 +255,19 @@ class MemoryStore:
             row.forget(forgotten)
             row.deletions = {uid: one for uid, one in row.deletions.items() if uid not in settled}
             if row.listed_at is not None and abs(now - row.listed_at) < DAY:
-                return
+                return 0
             if row.listed_at is None or 0 <= now - row.listed_at <= 90 * DAY:
                 self._purge(row, now - 90 * DAY)
             else:
                 for one in row.seen.values():
                     one.gone_since = None if one.gone_since is None else now
                 row.trouble = dict.fromkeys(row.trouble, now)
+            if row.listed_at is not None and now < row.listed_at:
+                row.last = replace(row.last, latest=min(row.last.latest, now))
+            younger = self._make_younger(row, now) if row.listed_at is not None and now < row.listed_at else 0
+            row.known = None if younger else row.known
             row.listed_at = now
+            return younger
 
     def all_known(self, account: str) -> AllKnown | None:
         with self._at(account) as row:
@@ -256,9 +277,9 @@ class MemoryStore:
         with self._at(account) as row:
             return row.is_listed
 
-    def last_commit(self, account: str) -> int:
+    def last_commit(self, account: str) -> LastCommit:
         with self._at(account) as row:
-            return row.committed_at
+            return row.last
 
     def doubt(self, account: str) -> None:
         with self._at(account, write=True) as row:
@@ -275,6 +296,13 @@ class MemoryStore:
     def deletions(self, account: str) -> Mapping[UniqueId, Deletion]:
         with self._at(account) as row:
             return dict(row.deletions)
+
+    @staticmethod
+    def _make_younger(row: _Account, now: int) -> int:
+        ahead = [one for one in row.seen.values() if one.first_seen > now >= CREDIBLE]
+        for one in ahead:
+            one.first_seen = now
+        return len(ahead)
 
     @staticmethod
     def _purge(row: _Account, until: int) -> None:

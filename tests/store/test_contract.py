@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from fetchd.model import (
     Committed,
     Deletion,
     Fate,
+    LastCommit,
     Placement,
     PollResult,
     Seen,
@@ -28,6 +30,7 @@ from tests.store.memory import MemoryStore
 NOW = 1_795_461_986
 DAY = 86_400
 AnyStore = SqliteStore | MemoryStore
+NONCES = count(1)
 A, B, C = UniqueId(b"uid-A"), UniqueId(b"uid-B"), UniqueId(b"uid-C")
 
 
@@ -354,26 +357,45 @@ def test_doubt_makes_nothing_delivered_so_far_ours_to_delete(store: AnyStore) ->
     assert fates == {A: Fate.UNPROVEN, B: Fate.DELIVERED, C: Fate.SKIPPED}
 
 
-def test_the_newest_commit_is_remembered_whatever_the_clock_does(store: AnyStore) -> None:
+def staged_at(*seconds: int) -> list[Committed]:
+    names = [message_name("a", A, seconds=each, nonce=next(NONCES), host="mx") for each in seconds]
+    return [committed(name) for name in names]
+
+
+def test_the_newest_names_are_remembered_whatever_the_clock_does(store: AnyStore) -> None:
     """FAULTS 104, 106: names of files that are newer show that the store is older."""
-    assert store.last_commit("a") == 0
-    store.commit("a", [committed("n1")], now=NOW)
-    store.commit("a", [committed("n2")], now=NOW - DAY)
-    assert store.last_commit("a") == NOW
-    staged_later = message_name("a", A, seconds=NOW + 60, nonce=1, host="mx")  # before the clock stepped back
-    store.commit("a", [committed(staged_later)], now=NOW - DAY)
-    assert store.last_commit("a") == NOW + 60
+    assert store.last_commit("a") == LastCommit(0, 0, 0)
+    store.commit("a", staged_at(NOW - 2, NOW, NOW), now=NOW + 9)
+    assert store.last_commit("a") == LastCommit(NOW, 2, NOW)
+    store.commit("a", staged_at(NOW, NOW - 1), now=NOW + 9)
+    assert store.last_commit("a") == LastCommit(NOW, 3, NOW)
+    store.commit("a", staged_at(NOW + 1), now=NOW + 9)
+    assert store.last_commit("a") == LastCommit(NOW + 1, 1, NOW + 1)
+    store.commit("a", staged_at(NOW - DAY), now=NOW - DAY)
+    assert store.last_commit("a") == LastCommit(NOW + 1, 1, NOW - DAY)
+    store.commit("a", [], now=NOW, settled=["n"])
+    assert store.last_commit("a") == LastCommit(NOW + 1, 1, NOW - DAY)
     assert not store.is_listed_since_opened("a")
     store.listed("a", vanished=[], returned=[], now=NOW)
     assert store.is_listed_since_opened("a")
 
 
+def test_a_listing_that_finds_the_clock_set_back_says_what_was_known_until_then(store: AnyStore) -> None:
+    """FAULTS 104, 106."""
+    store.listed("a", vanished=[], returned=[], now=NOW + 9 * DAY)
+    store.commit("a", staged_at(NOW + 9 * DAY), now=NOW + 9 * DAY)
+    store.listed("a", vanished=[], returned=[], now=NOW)
+    assert store.last_commit("a") == LastCommit(NOW + 9 * DAY, 1, NOW)
+    store.listed("a", vanished=[], returned=[], now=NOW + DAY)
+    assert store.last_commit("a") == LastCommit(NOW + 9 * DAY, 1, NOW)
+
+
 def test_names_of_files_tell_nothing_of_another_maildrop(store: AnyStore) -> None:
     """FAULTS 104: an account that gets another user finds files of the old one's under its own name."""
     store.configure({"a": ("h", "u")})
-    store.commit("a", [committed("n1")], now=NOW)
+    store.commit("a", staged_at(NOW), now=NOW)
     store.configure({"a": ("h", "v")})
-    assert store.last_commit("a") == NOW
+    assert store.last_commit("a") == LastCommit(NOW + 1, 0, NOW + 1)
 
 
 def test_what_vanished_is_purged_after_ninety_days_and_not_before(store: AnyStore) -> None:
@@ -418,6 +440,28 @@ def test_a_clock_that_steps_purges_nothing(store: AnyStore, step: int) -> None:
         store.listed("a", vanished=[], returned=[], now=now)
         assert store.seen("a").keys() == {A}
         assert set(store.troubled("a")) == {B}
+
+
+def test_what_a_clock_that_was_ahead_recorded_counts_as_seen_when_it_is_set_back(store: AnyStore) -> None:
+    """FAULTS 106: it would not be due before that time comes; and the listing that it is part of, neither."""
+    store.mark("a", [A], fate=Fate.SKIPPED, now=NOW - 5)
+    store.listed("a", vanished=[], returned=[], now=NOW + 3650 * DAY)
+    store.commit("a", [committed("n", B)], now=NOW + 3650 * DAY)
+    known = AllKnown(b"digest", NOW + 3650 * DAY)
+    assert store.listed("a", vanished=[], returned=[], now=NOW, known=known) == 1
+    assert {uid: entry.first_seen for uid, entry in store.seen("a").items()} == {A: NOW - 5, B: NOW}
+    assert store.all_known("a") is None
+    assert store.listed("a", vanished=[], returned=[], now=NOW + DAY, known=known) == 0
+    assert store.all_known("a") == known
+
+
+def test_a_clock_that_was_not_set_yet_makes_nothing_look_old(store: AnyStore) -> None:
+    """FAULTS 106: a machine without a clock begins in 1970, until it has asked for the time."""
+    store.listed("a", vanished=[], returned=[], now=NOW)
+    store.commit("a", [committed("n", A)], now=NOW)
+    assert store.listed("a", vanished=[], returned=[], now=DAY) == 0
+    store.listed("a", vanished=[], returned=[], now=NOW)
+    assert store.seen("a")[A].first_seen == NOW
 
 
 def test_the_ninety_days_begin_again_after_a_clock_stepped(store: AnyStore) -> None:

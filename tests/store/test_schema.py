@@ -39,7 +39,8 @@ def test_the_released_schema_is_what_it_was() -> None:
         columns = {table: [row[1] for row in db.execute(f"PRAGMA table_info({table})")] for table in tables(db)}
     assert columns == {
         "accounts": [
-            *("id", "name", "host", "user", "listed_at", "committed_at", "known_listing", "known_oldest"),
+            *("id", "name", "host", "user", "listed_at", "committed_at", "committed_then", "latest_at"),
+            *("known_listing", "known_oldest"),
             *("delivered", "last_success", "last_failure", "last_error", "not_before"),
         ],
         "seen": ["account", "uid", "first_seen", "copies", "fate", "gone_since"],
