@@ -21,8 +21,9 @@ from fetchd.errors import (
     UsageError,
     printable,
 )
-from fetchd.inbox import Finished, Inbox, Message, Signal
+from fetchd.inbox import Finished, Inbox, Knock, Message, PollAnswer, PollRequest, Signal
 from fetchd.model import Account, PollResult, Settings
+from fetchd.notify import Supervisor, Unsupervised, standing
 from fetchd.ports import Clock, Poll
 from fetchd.schedule import Schedule, Slot
 
@@ -70,6 +71,7 @@ class Daemon:
         chance: Callable[[], float],
         load: Callable[[], Settings],
         accounts_changed: Callable[[Settings], Mapping[str, float]],
+        supervisor: Supervisor | None = None,
     ) -> None:
         """Wires the loop.
 
@@ -83,6 +85,7 @@ class Daemon:
             load: reads the configuration again, at SIGHUP.
             accounts_changed: told of the accounts at the start and after a reload, before they are polled; returns the
                 seconds that some of them have yet to wait, since the server says so.
+            supervisor: is told how the daemon is; None where nobody wants to know.
         """
         self._settings = settings
         self._poll = poll
@@ -91,6 +94,7 @@ class Daemon:
         self._inbox = inbox
         self._load = load
         self._accounts_changed = accounts_changed
+        self._supervisor = supervisor or Unsupervised()
         self._accounts: Mapping[str, Account] = settings.accounts
         self._schedule = Schedule(sessions_per_host=settings.sessions_per_host, chance=chance)
         self._stop = StopFlag(clock)
@@ -99,6 +103,8 @@ class Daemon:
         self._keep_finished = False
         self._refused: dict[str, int] = {}
         self._leaving: frozenset[str] = frozenset()
+        self._failing: set[str] = set()
+        self._trouble = ""
 
     def run(self) -> None:
         """Polls until SIGTERM or SIGINT.
@@ -108,9 +114,10 @@ class Daemon:
             FetchdError: no worker can be started.
         """
         self._start(self._settings.accounts)
+        self._supervisor.ready()
         while not self._stop.requested():
             self._start_what_is_due()
-            self._handle(self._inbox.get(self._patience()))
+            self._handle(self._next_message(self._patience()))
         self._wait_for_sessions()
 
     def run_once(self, names: Iterable[str] = ()) -> list[Finished]:
@@ -132,7 +139,7 @@ class Daemon:
         self._start({name: self._settings.accounts[name] for name in wanted})
         while len(self._schedule) and not self._stop.requested():
             self._start_what_is_due()
-            self._handle(self._inbox.get(self._patience()))
+            self._handle(self._next_message(self._patience()))
         self._wait_for_sessions()
         return self._finished
 
@@ -162,10 +169,28 @@ class Daemon:
             return IDLE_LIMIT
         return min(max(0.0, due - self._clock.monotonic()), IDLE_LIMIT)
 
+    def _next_message(self, patience: float) -> Message | None:
+        """Returns what comes within ``patience`` seconds; the supervisor may want the loop to turn before that."""
+        return self._inbox.get(min(patience, self._supervisor.turned(self._standing)))
+
+    def _standing(self) -> str:
+        due = self._schedule.next_due()
+        line = standing(
+            accounts=len(self._schedule),
+            failing=len(self._failing),
+            polling=len(self._schedule.running),
+            next_poll=None if due is None else self._clock.wall() + max(0.0, due - self._clock.monotonic()),
+        )
+        return f"{line}; {self._trouble}" if self._trouble else line
+
     def _handle(self, message: Message | None) -> None:
         match message:
             case Finished():
                 self._finish(message)
+            case Knock():
+                message.answer()
+            case PollRequest():
+                message.answer(self._poll_now(message.names))
             case Signal(number=signal.SIGHUP) if not self._keep_finished:
                 self._reload()
             case Signal(number=signal.SIGUSR1):
@@ -174,8 +199,25 @@ class Daemon:
             case Signal(number=number):
                 self._emit(events.Stopping(signal.Signals(number).name, len(self._schedule.running)))
                 self._stop.request(GRACE)
+                self._supervisor.stopping()
             case None:
                 pass
+
+    def _poll_now(self, names: tuple[str, ...]) -> PollAnswer:
+        unknown = tuple(name for name in names if name not in self._accounts)
+        if unknown:
+            return PollAnswer(unknown=unknown, known=tuple(self._accounts))
+        if not names:
+            self._emit(events.PollAllRequested())
+        told = self._schedule.poll_now(names, now=self._clock.monotonic())
+        for one in told:
+            if names and not one.running:
+                self._announce(one.name, one.delay, retry=None)
+        return PollAnswer(told)
+
+    def _announce(self, name: str, delay: float, *, retry: Retry | None) -> None:
+        at, failures = self._clock.wall() + delay, self._schedule.failures(name)
+        self._emit(events.PollScheduled(name, at=at, delay=delay, failures=failures, retry=retry))
 
     def _wait_for_sessions(self) -> None:
         """Waits for the sessions in hand; a second signal drops them at once."""
@@ -183,9 +225,11 @@ class Daemon:
             return
         deadline = self._clock.monotonic() + STOP_LIMIT
         while self._schedule.running and (left := deadline - self._clock.monotonic()) > 0:
-            match self._inbox.get(left):
+            match self._next_message(left):
                 case Finished() as message:
                     self._finish(message)
+                case Knock() as message:
+                    message.answer()
                 case Signal(number=signal.SIGTERM | signal.SIGINT):
                     self._stop.request(0.0)
                     deadline = min(deadline, self._clock.monotonic() + 1.0)
@@ -212,17 +256,18 @@ class Daemon:
         if self._keep_finished:
             self._finished.append(message)
             self._schedule.forget(name)
+        (self._failing.discard if message.error is None else self._failing.add)(name)
         result = message.result or PollResult(name)
+        retry = self._retry(message)
         delay = self._schedule.finished(
             name,
             now=self._clock.monotonic(),
-            retry=self._retry(message),
+            retry=retry,
             more=result.more,
             at_least=result.login_delay,
         )
         if delay is not None:
-            at = self._clock.wall() + delay
-            self._emit(events.PollScheduled(name, at=at, delay=delay, failures=self._schedule.failures(name)))
+            self._announce(name, delay, retry=retry)
         if self._leaving and not self._leaving.intersection(self._schedule.running) and not self._stop.requested():
             self._reload()
 
@@ -253,19 +298,27 @@ class Daemon:
         says by then.
         """
         self._leaving = frozenset()
+        self._trouble = ""
+        self._supervisor.reloading()
         try:
             new = self._load()
             gone = frozenset(_gone(self._settings.accounts, new.accounts))
             if gone.intersection(self._schedule.running):
                 self._leaving = gone
+                self._trouble = "a reload waits for sessions to end"
                 return
             waits = self._accounts_changed(new)
         except ConfigError as error:
-            self._emit(events.ReloadFailed(error.problems))
+            self._reload_failed(error.problems)
         except StoreError as error:
-            self._emit(events.ReloadFailed((str(error),)))
+            self._reload_failed((str(error),))
         else:
             self._take_over(new, waits)
+        self._supervisor.ready()
+
+    def _reload_failed(self, problems: tuple[str, ...]) -> None:
+        self._trouble = f"the last reload failed: {problems[0]}"
+        self._emit(events.ReloadFailed(problems))
 
     def _take_over(self, new: Settings, waits: Mapping[str, float]) -> None:
         old, self._settings, self._accounts = self._settings, new, new.accounts
@@ -274,6 +327,7 @@ class Daemon:
         changed = {name for name in kept if old.accounts[name] != new.accounts[name]}
         for name in removed | changed:
             self._refused.pop(name, None)
+            self._failing.discard(name)
         self._schedule.replace(_slots(new.accounts), now=self._clock.monotonic(), restart=changed, waits=waits)
         for text in (*new.warnings, *_needs_restart(old, new)):
             self._emit(events.ConfigWarning(text))
@@ -298,6 +352,6 @@ def _slots(accounts: Mapping[str, Account]) -> list[Slot]:
 
 def _needs_restart(old: Settings, new: Settings) -> Iterable[str]:
     """Yields a line for each changed setting that only a restart brings into force."""
-    for key in ("state", "http", "log", "workers", "sessions_per_host"):
+    for key in ("state", "http", "metrics", "notices", "log", "workers", "sessions_per_host"):
         if getattr(old, key) != getattr(new, key):
             yield f"{key}: changed, which takes a restart of fetchd to come into force"

@@ -5,11 +5,13 @@ import select
 import signal
 import time
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
 from fetchd.model import PollResult
+from fetchd.schedule import Prompted
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +30,34 @@ class Signal:
     number: int
 
 
-Message = Finished | Signal
+@dataclass(frozen=True, slots=True)
+class Knock:
+    """Somebody asks whether the main loop turns: it calls ``answer``, which returns at once and raises nothing."""
+
+    answer: Callable[[], object]
+
+
+@dataclass(frozen=True, slots=True)
+class PollAnswer:
+    """What comes of a :class:`PollRequest`: either accounts were told, or there are none of some names."""
+
+    told: tuple[Prompted, ...] = ()
+    unknown: tuple[str, ...] = ()
+    known: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PollRequest:
+    """Somebody wants accounts polled now, all where ``names`` is empty.
+
+    The main loop calls ``answer``, which returns at once and raises nothing.
+    """
+
+    names: tuple[str, ...]
+    answer: Callable[[PollAnswer], object]
+
+
+Message = Finished | Signal | Knock | PollRequest
 
 
 class Inbox(Protocol):

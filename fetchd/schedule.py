@@ -34,10 +34,27 @@ class Slot:
     interval: float
 
 
+@dataclass(frozen=True, slots=True)
+class Prompted:
+    """What it means that an account is to be polled now.
+
+    Attributes:
+        delay: seconds that it has to wait all the same, since its server says so.
+        running: it is in hand, and comes again right after.
+        held: it was on hold, which ends with this.
+    """
+
+    name: str
+    delay: float = 0.0
+    running: bool = False
+    held: bool = False
+
+
 @dataclass(slots=True)
 class _Entry:
     slot: Slot
     ticket: int = 0
+    not_before: float = 0.0
     failures: int = 0
     again: bool = False
     held: bool = False
@@ -105,7 +122,7 @@ class Schedule:
         for name, slot in wanted.items():
             entry = self._entries.get(name)
             if entry is None or name in restarted:
-                entry = self._entries[name] = _Entry(slot)
+                entry = self._entries[name] = _Entry(slot, not_before=now + waits.get(name, 0.0))
                 if name in self._running:
                     entry.again = True
                 else:
@@ -119,13 +136,23 @@ class Schedule:
         """Takes an account out; one that is running still counts for its host until it is finished."""
         self._entries.pop(name, None)
 
-    def poll_now(self, *, now: float) -> None:
-        """Makes every account due at once, those on hold and those backing off too."""
-        for name, entry in self._entries.items():
-            if name in self._running:
-                entry.again = True
-            else:
-                self._push(entry, now)
+    def poll_now(self, names: Iterable[str] = (), *, now: float) -> tuple[Prompted, ...]:
+        """Makes accounts due at once, those on hold and those backing off too, but none before its server allows it.
+
+        Args:
+            names: accounts that there are; none for all.
+            now: monotonic seconds.
+        """
+        return tuple(self._prompt(self._entries[name], now) for name in (tuple(names) or self._entries))
+
+    def _prompt(self, entry: _Entry, now: float) -> Prompted:
+        name = entry.slot.name
+        if name in self._running:
+            entry.again = True
+            return Prompted(name, running=True)
+        prompted = Prompted(name, max(0.0, entry.not_before - now), held=entry.held)
+        self._push(entry, now + prompted.delay)
+        return prompted
 
     def take(self, *, now: float) -> str | None:
         """Returns an account that may start, which is running from here on; None when there is none."""
@@ -186,6 +213,7 @@ class Schedule:
             base = entry.slot.interval if retry is None else backoff(entry.slot.interval, retry, entry.failures)
             delay = base * (1 - JITTER + 2 * JITTER * self._chance())
         entry.again = False
+        entry.not_before = now + at_least
         delay = max(delay, at_least)
         self._push(entry, now + delay, held=retry is Retry.HOLD and not at_once)
         return delay

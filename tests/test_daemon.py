@@ -21,9 +21,11 @@ from fetchd.errors import (
     UniqueIdsChangedError,
     UsageError,
 )
-from fetchd.inbox import Finished, Signal
+from fetchd.inbox import Finished, Knock, PollAnswer, PollRequest, Signal
 from fetchd.model import Account, PollResult, Reply, Settings
+from fetchd.notify import Supervisor
 from fetchd.ports import StopSignal
+from fetchd.schedule import Prompted
 from tests.accounts import make_account, make_settings
 from tests.clocks import FakeClock, VirtualInbox
 
@@ -42,6 +44,7 @@ class House:
         accounts: list[Account],
         poll: Callable[[Account, StopSignal], PollResult] | None = None,
         load: Callable[[], Settings] | None = None,
+        supervisor: Supervisor | None = None,
         **settings,
     ) -> None:
         self.clock = FakeClock()
@@ -62,6 +65,7 @@ class House:
             chance=lambda: 0.5,
             load=load or no_reload,
             accounts_changed=self._accounts_changed,
+            supervisor=supervisor,
         )
         self.inbox.expects_message = lambda: bool(set(self.daemon._schedule.running) - self.stuck)
 
@@ -160,6 +164,28 @@ def test_sigterm_lets_the_session_in_hand_finish() -> None:
     house.daemon.run()
     assert house.said(events.Stopping) == [events.Stopping("SIGTERM", 1)]
     assert house.said(events.Stopped) == [events.Stopped(())]
+
+
+def test_the_main_loop_answers_who_knocks_also_while_it_stops() -> None:
+    """/healthz: between two messages, whether it sleeps or waits for the last sessions."""
+    answered: list[tuple[float, bool]] = []
+    release = threading.Event()
+
+    def poll(account: Account, stop: StopSignal) -> PollResult:
+        release.wait(20)
+        return PollResult(account.name)
+
+    house = House([make_account()], poll)
+    house.stuck = {"alice"}
+
+    def answer() -> None:
+        answered.append((house.clock.monotonic() - 1000.0, house.daemon._stop.requested()))
+
+    house.inbox.at(7.0, Knock(answer))
+    house.inbox.at(12.0, Knock(answer))
+    house.run_for(10.0)
+    release.set()
+    assert answered == [(7.0, False), (12.0, True)]
 
 
 def test_a_session_that_does_not_end_is_abandoned_within_ten_seconds() -> None:
@@ -345,13 +371,15 @@ def test_a_store_that_fails_at_a_reload_keeps_the_old_configuration_running() ->
 class Renaming:
     """A house in which SIGHUP comes at 50 s, while ``old``, which the new configuration lacks, has a session."""
 
-    def __init__(self, *others: str, load: Callable[[], Settings] | None = None) -> None:
+    def __init__(
+        self, *others: str, load: Callable[[], Settings] | None = None, supervisor: Supervisor | None = None
+    ) -> None:
         self.leave = threading.Event()
         self.loads = 0
         self.told_before_the_end: list[set[str]] = []
         self._load = load or (lambda: make_settings([make_account("new")]))
         accounts = [make_account("old", interval=300), *(make_account(name, interval=7) for name in others)]
-        self.house = House(accounts, self._poll, self._count_and_load)
+        self.house = House(accounts, self._poll, self._count_and_load, supervisor)
         self.house.stuck = {"old"}
         self.house.inbox.at(50.0, Signal(signal.SIGHUP))
         self._inner_get = self.house.inbox.get
@@ -520,3 +548,139 @@ def test_the_stop_flag_is_overdue_after_its_grace() -> None:
     assert (stop.requested(), stop.overdue()) == (True, False)
     clock.advance(5.0)
     assert stop.overdue()
+
+
+# ── what the service manager hears ───────────────────────────────────────────────────────────────────────────────────
+
+
+class Watching:
+    """A :class:`Supervisor` that writes down what it hears and wants the loop to turn every ``pulse`` seconds."""
+
+    def __init__(self, pulse: float = 3600.0) -> None:
+        self.heard: list[str] = []
+        self.turns: list[float] = []
+        self.lines: list[str] = []
+        self.clock: FakeClock | None = None
+        self._pulse = pulse
+
+    def ready(self) -> None:
+        self.heard.append("ready")
+
+    def reloading(self) -> None:
+        self.heard.append("reloading")
+
+    def stopping(self) -> None:
+        self.heard.append("stopping")
+
+    def turned(self, standing: Callable[[], str]) -> float:
+        if self.clock is not None:
+            self.turns.append(self.clock.monotonic() - 1000.0)
+        self.lines.append(standing().partition(", next poll")[0])
+        return self._pulse
+
+
+def test_ready_is_told_once_the_configuration_is_live_and_stopping_when_the_end_begins() -> None:
+    watching = Watching()
+    house = House([make_account()], supervisor=watching)
+    house.run_for(10.0)
+    assert watching.heard == ["ready", "stopping"]
+    broken = Watching()
+    house = House([make_account()], supervisor=broken)
+    house.store_fails = True
+    with pytest.raises(StoreError):
+        house.daemon.run()
+    assert broken.heard == []
+
+
+def test_the_loop_turns_as_often_as_the_watchdog_wants() -> None:
+    """While nothing is due, too: the next poll is 300 s away."""
+    watching = Watching(pulse=20.0)
+    house = House([make_account(interval=300)], supervisor=watching)
+    watching.clock = house.clock
+    house.run_for(250.0)
+    assert [turn for turn in watching.turns if turn > 0] == [20.0 * n for n in range(1, 13)]
+
+
+def test_the_loop_turns_during_a_long_end_too() -> None:
+    leave = threading.Event()
+
+    def poll(account: Account, stop: StopSignal) -> PollResult:
+        leave.wait(30)
+        return PollResult(account.name)
+
+    watching = Watching(pulse=2.0)
+    house = House([make_account()], poll, supervisor=watching)
+    house.stuck = {"alice"}
+    watching.clock = house.clock
+    house.run_for(10.0)
+    leave.set()
+    assert [turn for turn in watching.turns if turn >= 10.0] == [10.0, 12.0, 14.0, 16.0]
+
+
+def test_a_reload_is_told_from_its_begin_to_its_end_whatever_comes_of_it() -> None:
+    def load() -> Settings:
+        raise ConfigError("fetchd.yaml:3: bad")
+
+    watching = Watching()
+    house = House([make_account()], load=load, supervisor=watching)
+    house.inbox.at(50.0, Signal(signal.SIGHUP))
+    house.run_for(100.0)
+    assert watching.heard == ["ready", "reloading", "ready", "stopping"]
+    assert watching.lines[-1] == "1 account"
+    assert "1 account, next poll" in house.daemon._standing()
+    assert house.daemon._standing().endswith("; the last reload failed: fetchd.yaml:3: bad")
+
+
+def test_a_reload_that_waits_is_told_to_be_under_way_until_it_is_done() -> None:
+    watching = Watching()
+    renaming = Renaming(supervisor=watching)
+    renaming.run()
+    assert watching.heard == ["ready", "reloading", "reloading", "ready", "stopping"]
+
+
+def test_how_many_accounts_fail_is_told_and_those_that_are_gone_are_not_among_them() -> None:
+    def poll(account: Account, stop: StopSignal) -> PollResult:
+        if account.name != "alice":
+            raise NetworkError("no")
+        return PollResult(account.name)
+
+    watching = Watching()
+    accounts = [make_account("alice"), make_account("bob"), make_account("carol")]
+    house = House(accounts, poll, load=lambda: make_settings([make_account("alice")]), supervisor=watching)
+    house.inbox.at(10.0, Signal(signal.SIGHUP))
+    house.run_for(12.0)
+    assert "3 accounts, 2 failing" in watching.lines
+    assert watching.lines[-1] == "1 account"
+
+
+# ── polls that somebody asks for ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_accounts_that_are_asked_for_are_polled_at_once_and_the_asker_is_told() -> None:
+    house = House([make_account("alice", interval=300), make_account("bob", interval=300)])
+    answers: list[PollAnswer] = []
+    house.inbox.at(100.0, PollRequest(("bob",), answers.append))
+    house.run_for(250.0)
+    assert (house.times("alice"), house.times("bob")) == ([0.0], [0.0, 100.0])
+    assert answers == [PollAnswer((Prompted("bob"),))]
+    assert events.PollScheduled("bob", at=1_795_000_100.0, delay=0.0, failures=0) in house.said(events.PollScheduled)
+    assert house.said(events.PollAllRequested) == []
+
+
+def test_a_name_that_is_no_accounts_polls_nobody() -> None:
+    house = House([make_account("alice", interval=300)])
+    answers: list[PollAnswer] = []
+    house.inbox.at(100.0, PollRequest(("alice", "alcie"), answers.append))
+    house.run_for(250.0)
+    assert house.times("alice") == [0.0]
+    assert answers == [PollAnswer(unknown=("alcie",), known=("alice",))]
+
+
+def test_asking_for_no_account_asks_for_all() -> None:
+    house = House([make_account("alice", interval=300), make_account("bob", interval=300)])
+    answers: list[PollAnswer] = []
+    house.inbox.at(100.0, PollRequest((), answers.append))
+    house.run_for(250.0)
+    assert sorted(house.polls) == [(0.0, "alice"), (0.0, "bob"), (100.0, "alice"), (100.0, "bob")]
+    assert answers == [PollAnswer((Prompted("alice"), Prompted("bob")))]
+    assert len(house.said(events.PollAllRequested)) == 1

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fetchd.errors import Retry
-from fetchd.schedule import HOLD, Schedule, Slot, backoff
+from fetchd.schedule import HOLD, Prompted, Schedule, Slot, backoff
 
 
 def schedule(*slots: Slot, per_host: int = 4, chance: float = 0.5, now: float = 0.0) -> Schedule:
@@ -251,3 +251,40 @@ def test_no_account_runs_twice_no_host_beyond_its_limit_and_nobody_starves(steps
         world.now = max(world.now, due)
         polled.update(world.start_what_may())
     assert polled >= {f"n{i}" for i in last}
+
+
+# ── polls that somebody asked for ────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_poll_now_takes_the_named_accounts_and_no_other() -> None:
+    sched = schedule(Slot("a", "h", 300), Slot("b", "h", 300))
+    for name in take_all(sched, 0.0):
+        sched.finished(name, now=0.0)
+    assert sched.poll_now(["b"], now=100.0) == (Prompted("b"),)
+    assert take_all(sched, 100.0) == ["b"]
+
+
+def test_poll_now_does_not_come_before_the_server_allows_it() -> None:
+    """RFC 2449 §6.5: LOGIN-DELAY; a login that comes too early is refused, and may cost more than it brings."""
+    sched = schedule(Slot("a", "h", 300), Slot("b", "h", 300))
+    for name in take_all(sched, 0.0):
+        sched.finished(name, now=0.0, at_least=60.0)
+    assert sched.poll_now(now=20.0) == (Prompted("a", 40.0), Prompted("b", 40.0))
+    assert take_all(sched, 59.9) == []
+    assert take_all(sched, 60.0) == ["a", "b"]
+
+
+def test_poll_now_keeps_to_a_wait_from_before_the_start() -> None:
+    sched = Schedule(sessions_per_host=4, chance=lambda: 0.5)
+    sched.replace([Slot("a", "h", 300)], now=0.0, waits={"a": 50.0})
+    assert sched.poll_now(["a"], now=10.0) == (Prompted("a", 40.0),)
+    assert sched.next_due() == 50.0
+
+
+def test_poll_now_says_which_accounts_were_on_hold_or_are_in_hand() -> None:
+    sched = schedule(Slot("a", "h", 300), Slot("b", "h", 300))
+    sched.take(now=0.0)
+    sched.take(now=0.0)
+    sched.finished("a", now=0.0, retry=Retry.HOLD)
+    assert sched.poll_now(now=1.0) == (Prompted("a", held=True), Prompted("b", running=True))
+    assert sched.poll_now(["a"], now=1.0) == (Prompted("a"),), "it is not on hold any more"

@@ -4,11 +4,13 @@ Logs go to standard error, results to standard output. On a terminal ``--once`` 
 is wrong, unless ``--verbose`` asks for all.
 """
 
+import gc
 import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import click
@@ -31,38 +33,49 @@ def run_forever(config: Path | None, *, verbose: bool) -> None:
     """
     path = find_config(config, os.environ)
     settings = _load(path, verbose=verbose)
+    _collect_from_here_on()
     log = log_to(sys.stderr, settings.log)
     with App(settings, renderers=[log], load=lambda: _load(path, verbose=verbose), serve_http=True) as app:
         app.inbox.post_signals()
         app.run()
 
 
-def run_once(config: Path | None, names: Sequence[str], *, verbose: bool) -> bool:
+def run_once(config: Path | None, names: Sequence[str], *, verbose: bool, textfile: Path | None = None) -> bool:
     """Polls once and prints a summary; returns whether any account failed or was not finished.
+
+    Args:
+        config: the configuration file that was asked for.
+        names: the accounts to poll; all where there are none.
+        verbose: whether to log every step.
+        textfile: where to put metrics for node_exporter.
 
     Raises:
         ConfigError: there is no usable configuration.
         UsageError: no account has one of these names.
         StoreError: the store cannot be used.
+        FetchdError: the text file cannot be written.
     """
     path = find_config(config, os.environ)
     settings = _load(path, verbose=verbose)
-
-    def load() -> Settings:
-        return _load(path, verbose=verbose)
-
+    _collect_from_here_on()
+    poll_once = partial(_poll_once, settings, names=names, load=lambda: _load(path, verbose=verbose), textfile=textfile)
     if not sys.stderr.isatty() or verbose:
-        return _poll_once(settings, [log_to(sys.stderr, settings.log)], names=names, load=load)
+        return poll_once([log_to(sys.stderr, settings.log)])
     from fetchd.cli.progress import Progress, Terminal  # noqa: PLC0415 - on a terminal only: rich is heavy
 
     level = "warning" if settings.log.level == "info" else settings.log.level
     with Progress(Terminal(stderr=True)) as progress:
         log = log_to(progress.write_line, replace(settings.log, level=level), is_tty=True)
-        return _poll_once(settings, [_without_failures(log), progress], names=names, load=load)
+        return poll_once([_without_failures(log), progress])
 
 
 def _poll_once(
-    settings: Settings, renderers: Sequence[Emit], *, names: Sequence[str], load: Callable[[], Settings]
+    settings: Settings,
+    renderers: Sequence[Emit],
+    *,
+    names: Sequence[str],
+    load: Callable[[], Settings],
+    textfile: Path | None,
 ) -> bool:
     failed: dict[str, PollResult] = {}
 
@@ -71,11 +84,13 @@ def _poll_once(
             failed[event.account] = event.result
 
     hangup = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN  # nohup: to go on without the terminal
-    with App(settings, renderers=[*renderers, note], load=load) as app:
+    with App(settings, renderers=[*renderers, note], load=load, count=textfile is not None) as app:
         app.inbox.post_signals(hangup=hangup)
         finished = app.run_once(names)
     line, is_well = _outcome(set(names or settings.accounts), finished, failed)
     click.echo(line)
+    if textfile is not None:
+        app.write_textfile(textfile)
     return not is_well
 
 
@@ -101,6 +116,12 @@ def _outcome(wanted: set[str], finished: Sequence[Finished], failed: Mapping[str
 def _without_failures(log: Emit) -> Emit:
     """The bars say themselves which account failed, and why."""
     return lambda event: None if isinstance(event, PollFailed) else log(event)
+
+
+def _collect_from_here_on() -> None:
+    """Turns the search for cycles on, and spares it what is there: code, and the configuration."""
+    gc.freeze()
+    gc.enable()
 
 
 def _load(path: Path, *, verbose: bool) -> Settings:

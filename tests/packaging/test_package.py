@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -18,7 +19,7 @@ from packaging.version import Version
 import fetchd
 
 ROOT = Path(__file__).parents[2]
-LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-build.lock")
+LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-build.lock", "requirements-bench.lock")
 LOCKED = re.compile(r"(?P<name>[A-Za-z0-9._-]+)==(?P<version>[^\s;]+)(?P<marker> ; [^\\]+)?")
 HASH = re.compile(r"--hash=sha256:[0-9a-f]{64}")
 PYPROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -125,6 +126,29 @@ def test_the_package_says_that_it_is_typed() -> None:
     assert (ROOT / "fetchd" / "py.typed").exists()
 
 
+def test_the_status_page_is_in_the_wheel(tmp_path: Path) -> None:
+    """A template, a style, a script and an icon: no file of Python's."""
+    shutil.copytree(ROOT / "fetchd", tmp_path / "fetchd", ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, tmp_path)
+    built = subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "-t", "wheel"],
+        cwd=tmp_path,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert built.returncode == 0, built.stderr
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    with zipfile.ZipFile(wheel) as files:
+        shipped = {name for name in files.namelist() if name.startswith("fetchd/observe/page/")}
+    page = ROOT / "fetchd/observe/page"
+    assert shipped == {f"fetchd/observe/page/{file.name}" for file in page.iterdir() if file.is_file()}
+    assert "fetchd/observe/page/status.html" in shipped
+
+
 # ── the locks ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -149,6 +173,7 @@ def test_a_lock_names_no_address(lock: str) -> None:
         ("requirements.lock", PROJECT["dependencies"]),
         ("requirements-dev.lock", PROJECT["dependencies"] + extra("dev")),
         ("requirements-build.lock", PYPROJECT["build-system"]["requires"]),
+        ("requirements-bench.lock", PROJECT["dependencies"] + extra("bench")),
     ],
     ids=LOCKS,
 )
@@ -159,8 +184,11 @@ def test_a_lock_holds_what_pyproject_asks_for_in_its_range(lock: str, wanted: li
 
 
 def test_two_locks_never_disagree() -> None:
-    run, dev, build = map(pins, LOCKS)
+    run, dev, build, bench = map(pins, LOCKS)
     assert run.items() <= dev.items()
+    assert {name: bench[name] for name in bench.keys() & dev.keys()} == {
+        name: dev[name] for name in bench.keys() & dev.keys()
+    }
     assert {name: build[name] for name in build.keys() & dev.keys()} == {
         name: dev[name] for name in build.keys() & dev.keys()
     }
