@@ -5,6 +5,8 @@ from typing import Any, Final
 
 from structlog.dev import Column, ConsoleRenderer, KeyValueColumnFormatter
 
+from fetchd.observe.escape import shown_value
+
 RenderLine = Callable[[Any, str, Any], str]
 """The last processor of a structlog chain: (logger, method's name, event dict) → the line."""
 
@@ -40,21 +42,6 @@ def console_renderer(*, colour: bool) -> RenderLine:
         return "\n    │ ".join([render(logger, method, fields), *below])
 
     return with_fields_below
-
-
-def shown_value(value: object) -> str:
-    """Returns a field's value as the console shows it: unquoted where it is one plain word, else in quotes."""
-    match value:
-        case bool():
-            return str(value).lower()
-        case list():
-            return ",".join(map(shown_value, value)) or "-"
-        case dict():
-            return ",".join(f"{key}:{shown_value(item)}" for key, item in value.items()) or "-"
-        case str() if not value or any(char in value for char in ' "=,'):
-            return '"' + value.replace('"', '\\"') + '"'
-        case _:
-            return str(value)
 
 
 def _lines(value: str | list[str]) -> list[str]:

@@ -35,3 +35,18 @@ def shown_unique_id(uid: bytes) -> str:
             return shown + "…"
         shown += char
     return shown
+
+
+def shown_value(value: object) -> str:
+    """Returns a field's value as people read it: unquoted where it is one plain word, else in quotes."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case list():
+            return ",".join(map(shown_value, value)) or "-"
+        case dict():
+            return ",".join(f"{key}:{shown_value(item)}" for key, item in value.items()) or "-"
+        case str() if not value or any(char in value for char in ' "=,'):
+            return '"' + value.replace('"', '\\"') + '"'
+        case _:
+            return str(value)

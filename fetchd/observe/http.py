@@ -1,91 +1,73 @@
-"""A small HTTP server for scrapers and health checks: bounded in time, connections and what it reads (FAULTS 114).
+"""A small HTTP server: bounded in time, in connections and in what it reads (FAULTS 114).
 
 The standard library's server does the talking. What it lacks is added here: a deadline for a whole request (its own
 timeout starts anew with every octet), a limit on connections, silence on standard error, a stop without delay.
 """
 
 import errno
-import io
 import selectors
 import socket
 import socketserver
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler
 from types import TracebackType
 from typing import Any, Final, Self
 
 from fetchd.errors import ConfigError
 from fetchd.model import HttpAddress
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """What a page answers."""
-
-    body: bytes
-    status: HTTPStatus = HTTPStatus.OK
-    content_type: str = "text/plain; charset=utf-8"
-
-
-Page = Callable[[], Response]
-"""Makes one page; called in a thread of its own for every request."""
+from fetchd.observe.endpoint import listen, remove, where_of
+from fetchd.observe.exchange import Exchange, Served
+from fetchd.observe.pages import Page
+from fetchd.observe.reach import is_our_name, shown_address
 
 _ADVICE: Final = {
-    errno.EADDRINUSE: "address in use; is another fetchd running? Stop what listens there, or choose another port",
-    errno.EACCES: "permission denied; ports below 1024 need CAP_NET_BIND_SERVICE, choose a higher one",
+    errno.EADDRINUSE: "address in use; is another fetchd running? Stop what listens there, or choose another",
+    errno.EACCES: "permission denied; ports below 1024 need CAP_NET_BIND_SERVICE, a Unix socket a directory of ours",
     errno.EADDRNOTAVAIL: "this host has no such address",
+    errno.ENOENT: "there is no such directory; RuntimeDirectory= makes one under systemd",
 }
-
-
-def metrics_page(render: Callable[[], bytes], content_type: str) -> Page:
-    """Returns the page ``/metrics``."""
-    return lambda: Response(render(), content_type=content_type)
-
-
-def health_page(check: Callable[[], tuple[bool, str]]) -> Page:
-    """Returns a page such as ``/healthz``: 200 where the check says True, else 503, with its text as one line."""
-
-    def page() -> Response:
-        healthy, text = check()
-        return Response(f"{text}\n".encode(), HTTPStatus.OK if healthy else HTTPStatus.SERVICE_UNAVAILABLE)
-
-    return page
 
 
 class HttpServer:
     """Serves pages by their path, in daemon threads, from :meth:`start` to :meth:`stop`."""
 
     def __init__(
-        self, address: HttpAddress, pages: Mapping[str, Page], *, connections: int = 16, seconds: float = 10.0
+        self,
+        address: HttpAddress,
+        pages: Mapping[str, Page],
+        *,
+        by_any_name: Collection[str] = (),
+        connections: int = 64,
+        seconds: float = 10.0,
     ) -> None:
         """Opens nothing yet.
 
         Args:
             address: where to listen; port 0 lets the system choose.
             pages: path → page, for example ``/metrics``.
-            connections: the most that are served at a time; one more is told 503 and closed.
+            by_any_name: paths of what is told whatever name the server is called by: see ``reach.is_our_name``.
+            connections: the most that are served at a time; one more is told 503 and closed. Browsers open spare ones.
             seconds: that one connection may last, from accept to close.
         """
         self._wanted = address
         self._pages = pages
+        self._by_any_name = by_any_name
         self._connections = connections
         self._seconds = seconds
         self._listener: _Listener | None = None
         self._thread: threading.Thread | None = None
         self._wake: socket.socket | None = None
+        self._asking = threading.Lock()
+        self._names: Collection[str] | None = None
 
     @property
     def address(self) -> HttpAddress:
         """Where it listens (while it does), else where it is to listen."""
         if self._listener is None:
             return self._wanted
-        host, port = self._listener.server_address[:2]
-        return HttpAddress(str(host), int(port))
+        return where_of(self._listener.socket)
 
     def start(self) -> None:
         """Binds, and serves from here on.
@@ -94,9 +76,11 @@ class HttpServer:
             ConfigError: the address cannot be listened on.
         """
         try:
-            self._listener = _Listener(self._wanted, self._pages, connections=self._connections, seconds=self._seconds)
+            listening = listen(self._wanted)
         except (OSError, UnicodeError) as error:  # UnicodeError: no host name can look like that
             raise ConfigError(f"http: cannot listen on {shown_address(self._wanted)}: {_reason(error)}") from error
+        self._listener = _Listener(listening, pages=self._pages, connections=self._connections, seconds=self._seconds)
+        self._listener.is_ours = self._is_ours
         self._wake, woken = socket.socketpair()
         self._thread = threading.Thread(target=self._listener.serve_until, args=(woken,), name="http", daemon=True)
         self._thread.start()
@@ -109,8 +93,19 @@ class HttpServer:
             return
         wake.close()
         thread.join()
+        remove(self._wanted)
         listener.server_close()
         listener.close_connections()
+
+    def _is_ours(self, path: str, host: str | None) -> bool:
+        return path in self._by_any_name or is_our_name(host, self._wanted, self._own_names)
+
+    def _own_names(self) -> Collection[str]:
+        """Returns this machine's names; the DNS may be slow, and is asked once."""
+        with self._asking:
+            if self._names is None:
+                self._names = {socket.gethostname(), socket.getfqdn()}
+            return self._names
 
     def __enter__(self) -> Self:
         self.start()
@@ -122,33 +117,28 @@ class HttpServer:
         self.stop()
 
 
-def shown_address(address: HttpAddress) -> str:
-    """Returns ``host:port``, an IPv6 address in brackets."""
-    return f"[{address.host}]:{address.port}" if ":" in address.host else f"{address.host}:{address.port}"
-
-
 def _reason(error: OSError | UnicodeError) -> str:
     if isinstance(error, OSError) and error.strerror:
         return _ADVICE.get(error.errno or 0, error.strerror)
     return str(error)
 
 
-class _Listener(socketserver.TCPServer):
+class _Listener(socketserver.TCPServer, Served):
     """The listening socket, and a thread for each connection in hand."""
 
-    allow_reuse_address = True
-    request_queue_size = 64
     timeout = 0
 
-    def __init__(self, address: HttpAddress, pages: Mapping[str, Page], *, connections: int, seconds: float) -> None:
-        found = socket.getaddrinfo(address.host or None, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        self.address_family, _, _, _, (host, port, *_) = found[0]
+    def __init__(
+        self, listening: socket.socket, *, pages: Mapping[str, Page], connections: int, seconds: float
+    ) -> None:
+        # The library would make and bind a socket of its own; ours listens already.
+        socketserver.BaseServer.__init__(self, ("", 0), Exchange)
+        self.socket = listening
         self.pages = pages
         self.seconds = seconds
         self._connections = connections
         self._open: dict[socket.socket, threading.Thread] = {}
         self._lock = threading.Lock()
-        super().__init__((str(host), int(port)), _Handler)
 
     def serve_until(self, woken: socket.socket) -> None:
         """Serves until ``woken`` becomes readable; unlike ``serve_forever`` it does not wake up meanwhile."""
@@ -206,84 +196,3 @@ class _Listener(socketserver.TCPServer):
         until = time.monotonic() + 1.0
         for thread in in_hand.values():
             thread.join(max(0.0, until - time.monotonic()))
-
-
-class _Handler(BaseHTTPRequestHandler):
-    """One connection, one request, one answer."""
-
-    server: _Listener
-    server_version = "fetchd"
-    sys_version = ""
-
-    def setup(self) -> None:
-        """Reads under the deadline; the answer is put together in memory, and sent under what is left of it."""
-        self.connection: socket.socket = self.request
-        self._deadline = time.monotonic() + self.server.seconds
-        self.rfile = io.BufferedReader(_Incoming(self.connection, self._deadline))
-        self.wfile = self._answered = io.BytesIO()
-
-    def finish(self) -> None:
-        """Sends the answer."""
-        _allow_until(self._deadline, self.connection)
-        self.connection.sendall(self._answered.getvalue())
-
-    def do_GET(self) -> None:
-        """Answers GET and, without the body, HEAD."""
-        page = self.server.pages.get(self.path.partition("?")[0])
-        if page is None:
-            self.send_error(HTTPStatus.NOT_FOUND)
-            return
-        try:
-            self._answer(page())
-        except Exception as error:  # noqa: BLE001 - a page's bug is the scraper's answer, not a traceback
-            self._answer(Response(f"{type(error).__name__}\n".encode(), HTTPStatus.INTERNAL_SERVER_ERROR))
-
-    do_HEAD = do_GET  # noqa: N815 - the library's name
-
-    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
-        """Answers with one plain line instead of the library's page of HTML, and never repeats what was sent."""
-        status = HTTPStatus.METHOD_NOT_ALLOWED if code == HTTPStatus.NOT_IMPLEMENTED else HTTPStatus(code)
-        self._answer(Response(f"{status.value} {status.phrase}\n".encode(), status))
-
-    def _answer(self, response: Response) -> None:
-        self.send_response(response.status)
-        self.send_header("Content-Type", response.content_type)
-        self.send_header("Content-Length", str(len(response.body)))
-        self.send_header("Cache-Control", "no-store")
-        self.send_header("X-Content-Type-Options", "nosniff")
-        if response.status == HTTPStatus.METHOD_NOT_ALLOWED:
-            self.send_header("Allow", "GET, HEAD")
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(response.body)
-
-    def version_string(self) -> str:
-        """Tells no version of Python."""
-        return self.server_version
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
-        """Requests are not logged."""
-
-
-class _Incoming(io.RawIOBase):
-    """What the peer sends, until the deadline; then ``TimeoutError``."""
-
-    def __init__(self, sock: socket.socket, deadline: float) -> None:
-        self._sock = sock
-        self._deadline = deadline
-
-    def readable(self) -> bool:
-        """It is."""
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Receives."""
-        _allow_until(self._deadline, self._sock)
-        return self._sock.recv_into(buffer)
-
-
-def _allow_until(deadline: float, sock: socket.socket) -> None:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError("the connection's time is up")
-    sock.settimeout(left)

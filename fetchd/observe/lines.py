@@ -1,8 +1,9 @@
 """Lines on their way to a stream that may be closed, broken or blocked; who logs never feels it (FAULTS 113)."""
 
+import os
 import select
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from os import write
 from typing import Final, TextIO
 
@@ -11,6 +12,34 @@ WriteLine = Callable[[str], bool]
 
 _SLICE: Final = select.PIPE_BUF
 """Octets that a pipe which polls as writable takes without blocking, and without mixing in another writer's."""
+
+
+JOURNAL_PRIORITIES: Final[Mapping[str, int]] = {"debug": 7, "info": 6, "warning": 4, "error": 3}
+"""A level's number in the journal and in syslog (RFC 5424 §6.2.1)."""
+
+
+def is_journal(stream: TextIO | None, environ: Mapping[str, str]) -> bool:
+    """Returns whether a stream leads to the systemd journal: ``$JOURNAL_STREAM`` names its device and inode.
+
+    The variable alone says little: who redirects the stream elsewhere inherits it too (systemd.exec(5)).
+    """
+    named = environ.get("JOURNAL_STREAM", "")
+    if not named or stream is None:
+        return False
+    try:
+        info = os.fstat(stream.fileno())
+    except (OSError, ValueError):  # ValueError: the stream was closed
+        return False
+    return named == f"{info.st_dev}:{info.st_ino}"
+
+
+def for_journal(line: str, level: str) -> str:
+    """Returns a line with the prefix that tells the journal its level, which is not shown (sd-daemon(3)).
+
+    Each line of it: the journal makes an entry of each.
+    """
+    prefix = f"<{JOURNAL_PRIORITIES[level]}>"
+    return prefix + line.replace("\n", f"\n{prefix}")
 
 
 class LineWriter:

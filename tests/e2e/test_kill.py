@@ -26,7 +26,8 @@ def message(number: int) -> bytes:
 
 def files(*places: Path) -> int:
     """Counts the files anywhere under these places; those that vanish while we look do not matter."""
-    return sum(path.is_file() for place in places if place.exists() for path in place.rglob("*"))
+    found = (path for place in places if place.exists() for path in place.rglob("*"))
+    return sum(path.is_file() and path.suffix != ".lock" for path in found)
 
 
 def run_and_kill(home: Path, config: Path, *, after: int) -> bool:

@@ -1,7 +1,9 @@
 """fetchd.observe.http over real sockets: what it serves, and what it survives (FAULTS 114)."""
 
 import errno
+import os
 import socket
+import stat
 import threading
 import urllib.error
 import urllib.request
@@ -9,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
 from email.message import Message
 from http import HTTPStatus
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -16,12 +19,14 @@ from hypothesis import strategies as st
 
 from fetchd.errors import ConfigError
 from fetchd.model import HttpAddress
-from fetchd.observe.http import HttpServer, Page, Response, health_page, metrics_page, shown_address
+from fetchd.observe.http import HttpServer
+from fetchd.observe.pages import Page, Request, Response, health_page, metrics_page
+from fetchd.observe.reach import shown_address
 
 LOOPBACK = HttpAddress("127.0.0.1", 0)
 
 
-def broken() -> Response:
+def broken(request: Request) -> Response:
     raise RuntimeError("secret details")
 
 
@@ -143,7 +148,7 @@ def test_an_absurd_request_gets_an_error_or_a_close(server: HttpServer, sent: by
     answer = exchange(server, sent)
     assert b" 200 " not in answer
     assert b"up 1" not in answer
-    assert len(answer) < 400
+    assert len(answer) < 600
     assert get(server, "/healthz")[0] == 200
 
 
@@ -192,7 +197,7 @@ def test_a_client_that_does_not_read_is_closed_at_its_deadline() -> None:
     served: list[threading.Thread] = []
     asked = threading.Event()
 
-    def big() -> Response:
+    def big(request: Request) -> Response:
         served.append(threading.current_thread())
         asked.set()
         return Response(b"x" * 50_000_000)
@@ -274,7 +279,7 @@ def test_stop_closes_the_port_and_the_connections_in_hand() -> None:
 def test_stop_does_not_wait_for_a_page_that_hangs() -> None:
     release, entered = threading.Event(), threading.Event()
 
-    def hang() -> Response:
+    def hang(request: Request) -> Response:
         entered.set()
         release.wait(60)
         return Response(b"late")
@@ -350,3 +355,114 @@ def test_ipv6_is_served_and_shown_in_brackets() -> None:
 def test_a_response_is_plain_text_unless_said_otherwise() -> None:
     assert Response(b"").status is HTTPStatus.OK
     assert Response(b"").content_type.startswith("text/plain")
+
+
+# ── who may ask, and what a browser may do with the answer ───────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/healthz", "/sick", "/broken", "/nothing"])
+def test_every_answer_is_for_its_reader_alone(server: HttpServer, path: str) -> None:
+    headers = get(server, path)[1]
+    assert headers["Content-Security-Policy"].startswith("default-src 'none'; frame-ancestors 'none'")
+    assert headers["Cache-Control"] == "no-store"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert headers["X-Frame-Options"] == "DENY"
+    assert headers["Referrer-Policy"] == "no-referrer"
+    assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+    assert "Access-Control-Allow-Origin" not in headers
+
+
+def test_a_name_that_anybody_may_own_is_turned_away(server: HttpServer) -> None:
+    """DNS rebinding: a page at evil.example makes that name point to 127.0.0.1, and the browser sends it."""
+    answer = exchange(server, b"GET /metrics HTTP/1.1\r\nHost: evil.example:9725\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.0 421 ")
+    assert b"up 1" not in answer
+    assert exchange(server, b"GET /metrics HTTP/1.1\r\nHost: localhost:1\r\n\r\n").startswith(b"HTTP/1.0 200 ")
+
+
+def test_what_is_told_by_any_name_is() -> None:
+    with HttpServer(LOOPBACK, PAGES, by_any_name={"/healthz"}) as server:
+        assert exchange(server, b"GET /healthz HTTP/1.1\r\nHost: x.example\r\n\r\n").startswith(b"HTTP/1.0 200 ")
+        assert exchange(server, b"GET /healthz?x HTTP/1.1\r\nHost: x.example\r\n\r\n").startswith(b"HTTP/1.0 200 ")
+        assert exchange(server, b"GET /metrics HTTP/1.1\r\nHost: x.example\r\n\r\n").startswith(b"HTTP/1.0 421 ")
+
+
+def test_the_name_of_this_machine_is_ours(server: HttpServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(socket, "getfqdn", lambda: "mail.example.org")
+    assert exchange(server, b"GET /metrics HTTP/1.1\r\nHost: mail.example.org\r\n\r\n").startswith(b"HTTP/1.0 200 ")
+
+
+def test_a_page_is_told_the_query(server: HttpServer) -> None:
+    asked: list[Mapping[str, str]] = []
+
+    def page(request: Request) -> Response:
+        asked.append(request.query)
+        return Response(b"")
+
+    with HttpServer(LOOPBACK, {"/": page}) as other:
+        for query in ("", "?q=a%20b&page=2", "?" + "&".join("x=y" for _ in range(50)), "?q=%ff"):
+            assert get(other, f"/{query}")[0] == 200
+    assert asked == [{}, {"q": "a b", "page": "2"}, {}, {"q": "\ufffd"}]
+
+
+# ── a Unix socket ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def unix(path: Path) -> HttpServer:
+    return HttpServer(HttpAddress(f"unix:{path}", 0), PAGES)
+
+
+def ask_unix(path: Path) -> bytes:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        sock.settimeout(20)
+        sock.connect(str(path))
+        sock.sendall(b"GET /healthz HTTP/1.1\r\nHost: whatever.example\r\n\r\n")
+        received = b""
+        while data := sock.recv(65536):
+            received += data
+    return received
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o077])
+def test_a_unix_socket_is_for_its_group_whatever_the_umask(tmp_path: Path, umask: int) -> None:
+    path = tmp_path / "http.sock"
+    before = os.umask(umask)
+    try:
+        with unix(path) as server:
+            assert stat.S_IMODE(path.stat().st_mode) == 0o660
+            assert server.address == HttpAddress(f"unix:{path}", 0)
+            assert ask_unix(path).startswith(b"HTTP/1.0 200 ")
+    finally:
+        os.umask(before)
+    assert not path.exists()
+
+
+def test_a_unix_socket_that_a_kill_left_over_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "http.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as left:
+        left.bind(str(path))
+    with unix(path):
+        assert ask_unix(path).startswith(b"HTTP/1.0 200 ")
+
+
+def test_a_unix_socket_that_is_in_use_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "http.sock"
+    with unix(path):
+        with pytest.raises(ConfigError, match=rf"^http: cannot listen on unix:{path}: address in use; "):
+            unix(path).start()
+        assert ask_unix(path).startswith(b"HTTP/1.0 200 ")
+
+
+def test_a_file_at_the_place_of_the_unix_socket_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "http.sock"
+    path.write_text("precious")
+    with pytest.raises(ConfigError, match="there is a file of another kind"):
+        unix(path).start()
+    assert path.read_text() == "precious"
+
+
+@pytest.mark.parametrize("name", ["missing/http.sock", "x" * 120])
+def test_a_unix_socket_that_cannot_be_is_one_clear_line(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ConfigError, match=r"^http: cannot listen on unix:.+: .+") as caught:
+        unix(tmp_path / name).start()
+    assert "\n" not in str(caught.value)

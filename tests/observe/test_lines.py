@@ -10,7 +10,7 @@ from typing import TextIO
 
 import pytest
 
-from fetchd.observe.lines import LineWriter
+from fetchd.observe.lines import LineWriter, is_journal
 
 
 @pytest.fixture
@@ -147,3 +147,21 @@ def test_a_line_cut_off_by_a_standstill_does_not_swallow_the_next(pipe: tuple[in
     assert rest.endswith(b"x")
     assert write("whole")
     assert drain(reading) == b"\nwhole\n"
+
+
+# ── the systemd journal ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_journal_is_known_by_device_and_inode(pipe: tuple[int, TextIO]) -> None:
+    _, stream = pipe
+    info = os.fstat(stream.fileno())
+    assert is_journal(stream, {"JOURNAL_STREAM": f"{info.st_dev}:{info.st_ino}"})
+    assert not is_journal(stream, {"JOURNAL_STREAM": f"{info.st_dev}:{info.st_ino + 1}"}), "redirected"
+    assert not is_journal(stream, {})
+
+
+def test_a_stream_that_is_none_or_closed_or_no_file_is_no_journal(tmp_path: Path) -> None:
+    environ = {"JOURNAL_STREAM": "1:2"}
+    closed = (tmp_path / "closed").open("w", encoding="utf-8")
+    closed.close()
+    assert not any(is_journal(stream, environ) for stream in (None, closed, io.StringIO()))

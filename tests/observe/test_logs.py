@@ -30,6 +30,7 @@ class Log:
         level: str = "debug",
         *,
         is_tty: bool = False,
+        journal: bool = False,
         write: Callable[[str], bool] | None = None,
         environ: dict[str, str] | None = None,
     ) -> None:
@@ -39,6 +40,7 @@ class Log:
             write or LineWriter(self.stream),
             is_tty=is_tty,
             clock=FakeClock(WALL),
+            journal=journal,
             environ=environ or {},
         )
 
@@ -366,3 +368,39 @@ def test_lines_of_many_threads_stay_whole() -> None:
     lines = stream.getvalue().splitlines()
     assert len(lines) == 80
     assert all(json.loads(line)["text"] == "x" * 50 for line in lines)
+
+
+# ── the systemd journal ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_in_the_journal_a_line_is_a_humans_without_the_time_and_has_a_priority() -> None:
+    log = Log("auto", journal=True)
+    assert log.said(poll_done(delivered=3, octets=4711)) == (
+        "<6>info    poll.done  account=alice new=3 bytes=4711 deleted=0 skipped=0 took=0.823\n"
+    )
+
+
+def test_in_the_journal_json_has_a_priority_too() -> None:
+    line = Log("json", journal=True).said(poll_failed())
+    assert line.startswith("<4>{")
+    assert json.loads(line[3:])["timestamp"] == "2026-11-23T11:23:20.123Z"
+
+
+@pytest.mark.parametrize(
+    ("event", "prefix"),
+    [
+        (events.PollStarted("alice"), "<7>debug"),
+        (events.PollAllRequested(), "<6>info"),
+        (poll_failed(), "<4>warning"),
+        (events.ReloadFailed(("one",)), "<3>error"),
+    ],
+)
+def test_each_level_has_its_priority(event: events.Event, prefix: str) -> None:
+    assert Log("auto", journal=True).said(event).startswith(prefix)
+
+
+def test_each_line_of_several_has_the_priority() -> None:
+    """The journal makes an entry of each line."""
+    lines = Log("auto", journal=True).said(events.ReloadFailed(("one", "two"))).splitlines()
+    assert len(lines) == 3
+    assert [line[:3] for line in lines] == ["<3>"] * 3

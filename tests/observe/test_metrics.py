@@ -30,11 +30,13 @@ DESIGN = {
     "fetchd_build_info": ("gauge", {"version"}),
 }
 """DESIGN §5, Metrics: sample → type and labels."""
+OURS = {"fetchd_account_interval_seconds": ("gauge", {"account"})}
+"""What the alert rules need beyond that: three intervals without a success are too long."""
 
 
 def make(*accounts: str) -> Metrics:
     metrics = Metrics(version="1.2.3", clock=FakeClock(WALL))
-    metrics.known_accounts(accounts)
+    metrics.known_accounts(dict.fromkeys(accounts, 300.0))
     return metrics
 
 
@@ -69,7 +71,7 @@ def test_names_types_and_labels_are_those_of_the_design() -> None:
         assert family.documentation
         for sample in family.samples:
             seen[sample.name] = (family.type, set(sample.labels))
-    assert seen == DESIGN
+    assert seen == DESIGN | OURS
     helped = [line.split()[2] for line in text.splitlines() if line.startswith("# HELP")]
     assert len(helped) == len(set(helped))
 
@@ -89,6 +91,7 @@ def test_a_poll_is_counted() -> None:
         ("fetchd_next_poll_timestamp_seconds", "alice"): WALL + 300.5,
         ("fetchd_maildrop_messages", "alice"): 7,
         ("fetchd_maildrop_bytes", "alice"): 9999,
+        ("fetchd_account_interval_seconds", "alice"): 300,
         ("fetchd_poll_duration_seconds_count",): 1,
         ("fetchd_poll_duration_seconds_sum",): 0.3,
         ("fetchd_sessions_active",): 0,
@@ -117,16 +120,24 @@ def test_counters_start_at_zero_and_gauges_when_there_is_something_to_tell() -> 
         ("fetchd_messages_delivered_total", "alice"): 0,
         ("fetchd_bytes_delivered_total", "alice"): 0,
         ("fetchd_messages_deleted_total", "alice"): 0,
+        ("fetchd_account_interval_seconds", "alice"): 300,
     }
 
 
 def test_the_last_success_survives_a_restart() -> None:
     metrics = make()
-    metrics.known_accounts(["alice", "bob"], last_success={"alice": 1234, "bob": None, "gone": 5})
+    metrics.known_accounts({"alice": 300.0, "bob": 60.0}, last_success={"alice": 1234, "bob": None, "gone": 5})
     found = samples(metrics)
     assert found["fetchd_last_success_timestamp_seconds", "alice"] == 1234
     assert ("fetchd_last_success_timestamp_seconds", "bob") not in found
     assert not any("gone" in key for key in found)
+
+
+def test_the_last_success_of_an_account_that_is_known_already_is_learnt_later() -> None:
+    """The store has a renamed account under its old name until it is told of the new one."""
+    metrics = make("alice")
+    metrics.known_accounts({"alice": 300.0}, last_success={"alice": 1234})
+    assert samples(metrics)["fetchd_last_success_timestamp_seconds", "alice"] == 1234
 
 
 def test_a_failure_is_counted_by_outcome_and_takes_the_account_down() -> None:
@@ -217,8 +228,9 @@ def test_the_series_of_a_removed_account_go_and_do_not_come_back() -> None:
 def test_known_accounts_keeps_the_numbers_of_those_that_stay() -> None:
     metrics = make("kept", "removed")
     full_life(metrics, "kept")
-    metrics.known_accounts(["kept", "new"], last_success={"kept": 1})
+    metrics.known_accounts({"kept": 60.0, "new": 300.0}, last_success={"kept": 1})
     found = samples(metrics)
+    assert found["fetchd_account_interval_seconds", "kept"] == 60, "a reload may change it"
     assert found["fetchd_messages_delivered_total", "kept"] == 2
     assert found["fetchd_last_success_timestamp_seconds", "kept"] == WALL
     assert ("fetchd_messages_delivered_total", "new") in found
@@ -246,7 +258,7 @@ def test_there_is_no_series_of_the_library_s_own() -> None:
     """Neither ``_created`` nor the global registry's ``python_info`` or ``process_…``."""
     metrics = make("alice")
     full_life(metrics, "alice")
-    assert {key[0] for key in samples(metrics)} == DESIGN.keys()
+    assert {key[0] for key in samples(metrics)} == DESIGN.keys() | OURS.keys()
 
 
 def test_nothing_is_lost_between_threads() -> None:
@@ -274,3 +286,38 @@ def test_events_are_counted_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setitem(metrics._on, events.PollStarted, lambda event: locked.append(metrics._lock.locked()))
     metrics(events.PollStarted("alice"))
     assert locked == [True]
+
+
+def test_sums_take_the_place_of_series_where_there_are_very_many_accounts() -> None:
+    """``metrics: {per_account: false}``: no sample has an account, whatever happens to any."""
+    metrics = Metrics(version="1.2.3", clock=FakeClock(WALL), per_account=False)
+    metrics.known_accounts(
+        dict.fromkeys(("alice", "bob", "carol"), 300.0), last_success={"bob": WALL - 100, "alice": None}
+    )
+    full_life(metrics, "alice")
+    metrics(events.PollStarted("carol"))
+    metrics(events.PollFailed("carol", Outcome.NETWORK, "away", "soon", PollResult("carol", maildrop_messages=1), 1.0))
+    found = samples(metrics)
+    assert not any(name in key for key in found for name in ("alice", "bob", "carol"))
+    assert found["fetchd_polls_total", "ok"] == found["fetchd_polls_total", "network"] == 1
+    assert found["fetchd_messages_skipped_total", SkipReason.TOO_LARGE.value] == 3
+    assert found["fetchd_messages_delivered_total",] == 2
+    assert found["fetchd_bytes_delivered_total",] == 1234
+    assert [found["fetchd_accounts", state] for state in ("up", "down", "unknown")] == [1, 1, 1]
+    assert found["fetchd_oldest_success_timestamp_seconds",] == WALL - 100
+    assert found["fetchd_maildrop_messages",] == 8
+    assert found["fetchd_maildrop_bytes",] == 9999
+
+
+def test_a_sum_never_shrinks_when_an_account_goes() -> None:
+    """A counter that shrinks is a restart to Prometheus, and counts anew."""
+    metrics = Metrics(version="1.2.3", clock=FakeClock(WALL), per_account=False)
+    metrics.known_accounts({"alice": 300.0, "bob": 300.0})
+    full_life(metrics, "alice")
+    metrics(events.Reloaded(accounts=1, added=(), removed=("alice",), changed=()))
+    found = samples(metrics)
+    assert found["fetchd_messages_delivered_total",] == 2
+    assert found["fetchd_accounts", "unknown"] == 1
+    assert found["fetchd_accounts", "up"] == 0
+    metrics.known_accounts({"bob": 300.0, "dora": 300.0})
+    assert samples(metrics)["fetchd_messages_delivered_total",] == 2

@@ -1,8 +1,9 @@
 """fetchd.observe.repeats: first failures and changes are news, retries are not."""
 
-from fetchd.events import InternalError, PollDone, PollFailed, Reloaded, TooLarge
+from fetchd.errors import Retry
+from fetchd.events import InternalError, PollDone, PollFailed, PollScheduled, Reloaded, TooLarge
 from fetchd.model import Outcome, PollResult, SkipReason, UniqueId
-from fetchd.observe.repeats import Repeats
+from fetchd.observe.repeats import ON_HOLD, Repeats
 
 
 def failed(account: str = "a", outcome: Outcome = Outcome.AUTH, error: str = "no", retry: str = "later") -> PollFailed:
@@ -28,6 +29,41 @@ def test_each_change_of_a_failure_is_news() -> None:
         failed(),
     ]
     assert [repeats.weigh(event)[0] for event in changes] == ["warning"] * 5
+
+
+def test_what_changes_at_every_retry_is_no_news() -> None:
+    """Servers put times and session ids into their refusals; of several addresses one is refused, one silent."""
+    repeats = Repeats()
+    busy = [failed(error=f"-ERR [SYS/TEMP] try later (Tue 10:0{n} id={n}f3a@mx{n})", retry="soon") for n in range(4)]
+    assert [repeats.weigh(event)[0] for event in busy] == ["warning", "debug", "debug", "debug"]
+    down = [
+        failed(outcome=Outcome.NETWORK, error=why, retry="soon") for why in ("192.0.2.1: refused", "192.0.2.2: slow")
+    ]
+    assert [repeats.weigh(event)[0] for event in down * 3] == ["warning", "warning", "debug", "debug", "debug", "debug"]
+
+
+def test_a_server_that_words_each_refusal_anew_does_not_fill_the_log() -> None:
+    repeats = Repeats()
+    levels = [repeats.weigh(failed(error="no" + "!" * n))[0] for n in range(100)]
+    assert levels == ["warning"] * 16 + ["debug"] * 84
+
+
+def test_being_put_on_hold_is_told_once() -> None:
+    """The daemon holds an account after five refused logins; the error itself does not say so."""
+    repeats = Repeats()
+
+    def scheduled(retry: str | None) -> PollScheduled:
+        return PollScheduled("a", at=0.0, delay=60.0, failures=1, retry=Retry(retry) if retry else None)
+
+    assert repeats.weigh(failed())[0] == "warning"
+    assert repeats.weigh(scheduled("later")) == ("debug", {})
+    assert repeats.weigh(failed())[0] == "debug"
+    assert repeats.weigh(scheduled("hold")) == ("warning", {"text": ON_HOLD})
+    assert repeats.weigh(failed())[0] == "debug"
+    assert repeats.weigh(scheduled("hold")) == ("debug", {})
+    assert repeats.weigh(done()) == ("info", {"recovered": True})
+    assert repeats.weigh(failed(retry="hold"))[0] == "warning"
+    assert repeats.weigh(scheduled("hold")) == ("debug", {}), "the failure said so"
 
 
 def test_accounts_are_weighed_apart() -> None:
