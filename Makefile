@@ -13,10 +13,10 @@ CODE := fetchd tests
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test interop crash bench bench-quick bench-micro lint format lock image clean
+.PHONY: help demo test interop systemd-test browser-test image-test crash bench bench-quick bench-micro lint format lock image clean
 
 help: ## lists the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 	@echo '  PYTHON=… picks the interpreter; ARGS=… goes to fetchd demo, to pytest, or to uv pip compile (lock).'
 
 demo: $(VENV)/.run ## shows what fetchd does, against a mail server of its own
@@ -29,6 +29,18 @@ test: $(VENV)/.dev ## runs all tests; installs Dovecot through apt where it is m
 interop: $(VENV)/.dev ## tests against other real servers, in chroots that are kept in /var/cache/fetchd-interop
 	@sh .ci/need mmdebstrap || true # without it the tests are skipped, and say why
 	@$(BIN)/python -m pytest -m interop tests/interop $(ARGS)
+
+systemd-test: $(VENV)/.dev ## boots Debians with a systemd of their own, and runs fetchd as their service
+	@sh .ci/need mmdebstrap systemd-nspawn || true # without them the tests are skipped, and say why
+	@$(BIN)/python -m pytest -m systemd tests/systemd $(ARGS)
+
+browser-test: $(VENV)/.dev ## looks at the status page in a real Chromium; installs it through apt where it is missing
+	@sh .ci/need chromium
+	@$(BIN)/python -m pytest -m browser tests/browser $(ARGS)
+
+image-test: $(VENV)/.dev ## builds the container image with buildah, and runs it with podman (root)
+	@sh .ci/need buildah podman crun mmdebstrap || true # without them the tests are skipped, and say why
+	@$(BIN)/python -m pytest -rs -m 'image or not image' tests/image tests/packaging/test_container.py $(ARGS)
 
 crash: $(VENV)/.dev ## a fault at every call that changes a disk, and what it costs: nothing lost, nothing twice
 	@sh .ci/need gcc mkfs.ext4 mkfs.xfs || true # without them tests are skipped, and say why

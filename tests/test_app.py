@@ -2,20 +2,26 @@
 
 import os
 import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from freezegun import freeze_time
 
 from fetchd import events
-from fetchd.app import App, SystemClock, _Connector, log_to
+from fetchd.app import App, SystemClock, _Connector, _pages, log_to
 from fetchd.errors import NetworkError, SecretError
-from fetchd.model import LogSettings, Proxy, ProxyKind, Secret, SecretCommand, Tls, TlsMode, parse_proxy
+from fetchd.inbox import Knock
+from fetchd.model import HttpAddress, LogSettings, Proxy, ProxyKind, Secret, SecretCommand, Tls, TlsMode, parse_proxy
+from fetchd.observe.pages import Request
 from fetchd.pop3.session import POP3Session
 from tests.accounts import make_account, make_settings
 from tests.conftest import MakeMailbox
+from tests.e2e.running import http_get
 from tests.servers.dovecot import Dovecot
 from tests.servers.pki import TestAuthority
 from tests.servers.proxies import Credentials, Socks5Proxy
@@ -44,6 +50,37 @@ def test_every_key_of_the_line_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(NetworkError):
         _Connector()(make_account(**keys), Secret(b"secret"))
     assert {key: asked[key] for key in keys} == keys
+
+
+def test_workers_that_start_together_share_one_tls_context(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SPEED: a context costs 40 ms and 1 MB; 64 workers that each find none would make 64."""
+    made: list[object] = []
+    contexts: list[object] = []
+    together = threading.Barrier(8)
+
+    def make(settings: Tls) -> object:
+        made.append(settings)
+        time.sleep(0.05)  # as long as the real one takes, so that the others come meanwhile
+        return object()
+
+    def connect(host: str, port: int, *, context: object, **more: object) -> NoReturn:
+        contexts.append(context)
+        raise NetworkError("as far as this test goes")
+
+    monkeypatch.setattr("fetchd.pop3.tls.client_context", make)
+    monkeypatch.setattr(POP3Session, "connect", connect)
+    connector = _Connector()
+
+    def poll(name: str) -> None:
+        together.wait()
+        with pytest.raises(NetworkError):
+            connector(make_account(name, tls=Tls(TlsMode.IMPLICIT)), Secret(b"secret"))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(poll, map(str, range(8))))
+    assert len(made) == 1
+    assert len(contexts) == 8
+    assert len(set(contexts)) == 1
 
 
 def test_account_behind_a_proxy_is_reached_and_logged_in_to(
@@ -89,3 +126,55 @@ def test_a_log_line_bears_the_time_of_the_machine(capsys: pytest.CaptureFixture[
     with freeze_time("2026-11-24 05:52:21.5"):
         log_to(sys.stderr, LogSettings(format="json"))(events.PollAllRequested())
     assert '"timestamp": "2026-11-24T05:52:21.500Z"' in capsys.readouterr().err
+
+
+class Stuck:
+    """An inbox that nobody reads."""
+
+    def put(self, message: object) -> None:
+        pass
+
+
+class Turning:
+    """An inbox whose main loop answers at once."""
+
+    def put(self, message: Knock) -> None:
+        message.answer()
+
+
+def health(tmp_path: Path, inbox: object, *, closed: bool = False) -> tuple[int, str]:
+    settings = make_settings([make_account()], state=tmp_path / "fetchd.db", http=HttpAddress("127.0.0.1", 0))
+    with App(settings, renderers=[], load=lambda: settings, serve_http=True) as app:
+        assert app._board is not None
+        assert app._metrics is not None
+        if closed:
+            app._store.close()
+        pages = _pages(app._board, app._metrics, store=app._store, inbox=inbox)  # type: ignore[arg-type]
+        answer = pages["/healthz"](Request())
+    return answer.status, answer.body.decode()
+
+
+def test_health_is_a_main_loop_that_answers_and_a_store_that_can_be_written(tmp_path: Path) -> None:
+    assert health(tmp_path, Turning()) == (200, "ok\n")
+
+
+def test_a_main_loop_that_does_not_answer_is_not_healthy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fetchd.app._PATIENCE_OF_HEALTH", 0.01)
+    assert health(tmp_path, Stuck()) == (503, "the main loop has not answered for 0 s\n")
+
+
+def test_a_store_that_cannot_be_used_is_not_healthy(tmp_path: Path) -> None:
+    status, text = health(tmp_path, Turning(), closed=True)
+    assert status == 503
+    assert "is closed" in text
+
+
+def test_the_first_scrape_finds_every_account(tmp_path: Path) -> None:
+    """The endpoint is up before the main loop turns: a scrape in between must not make all series look lost."""
+    settings = make_settings([make_account("alice")], state=tmp_path / "fetchd.db", http=HttpAddress("127.0.0.1", 0))
+    heard: list[events.Event] = []
+    with App(settings, renderers=[heard.append], load=lambda: settings, serve_http=True):
+        (listening,) = (one for one in heard if isinstance(one, events.HttpListening))
+        page = http_get(listening.address, "/metrics")
+    assert 'fetchd_polls_total{account="alice",outcome="ok"} 0' in page
+    assert 'fetchd_account_interval_seconds{account="alice"} 300.0' in page

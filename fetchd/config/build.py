@@ -1,11 +1,12 @@
 """From the configuration's keys to the values of ``fetchd.model``. Pure."""
 
 from fetchd.config.checks import Candidate, port
-from fetchd.config.sections import DeliverKeys, PasswordKeys, PlainPassword, TlsKeys
+from fetchd.config.sections import DeliverKeys, NoticesKeys, PasswordKeys, PlainPassword, TlsKeys
 from fetchd.model import (
     Account,
     MaildirTarget,
     MboxTarget,
+    NoticeSettings,
     Owner,
     Policy,
     SecretCommand,
@@ -52,6 +53,13 @@ def build_account(candidate: Candidate, *, owner: Owner | None = None) -> Accoun
         mechanism=keys.mechanism,
         allow_plaintext_password=keys.allow_plaintext_password,
     )
+
+
+def notices(keys: NoticesKeys | None) -> NoticeSettings | None:
+    """Returns who is told that an account fails; None for nobody."""
+    if keys is None:
+        return None
+    return NoticeSettings(keys.after, keys.command or (), float(keys.timeout), keys.deliver)
 
 
 def _tls(keys: TlsKeys) -> Tls:

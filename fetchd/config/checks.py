@@ -13,7 +13,7 @@ from fetchd.config.fields import listed
 from fetchd.config.nodes import Steps
 from fetchd.config.report import Report, shown_name
 from fetchd.config.schema import AccountKeys
-from fetchd.config.sections import PlainPassword
+from fetchd.config.sections import NoticesKeys, PlainPassword
 from fetchd.config.units import format_duration
 from fetchd.model import CHALLENGED_WAYS, POP3_PORT, POP3S_PORT, UNIX_PREFIX, HttpAddress, TlsMode
 
@@ -81,6 +81,20 @@ def check_http(address: HttpAddress | None, report: Report) -> None:
     if address is not None and not is_loopback(address.host):
         text = "other machines can reach this, and the status page names the accounts and tells their errors"
         report.warn(("http",), f"{text}: let a firewall or a proxy with a login stand before it, or write a port alone")
+
+
+def check_notices(notices: NoticesKeys | None, candidates: Iterable[Candidate], report: Report) -> None:
+    """Warns of accounts that can be told of by a message nowhere."""
+    if notices is None or not notices.deliver:
+        return
+    into_mbox = [one.name for one in candidates if one.keys.deliver is not None and one.keys.deliver.mbox is not None]
+    if into_mbox:
+        more = f" (as do {len(into_mbox) - 1} more)" if into_mbox[1:] else ""
+        text = f"{shown_name(into_mbox[0])} delivers into an mbox{more}, which takes no notices"
+        advice = (
+            "the command alone tells of it" if notices.command else "nobody is told of it; a `command` could do that"
+        )
+        report.warn(("notices", "deliver"), f"{text}: {advice}")
 
 
 def check_account(candidate: Candidate, report: Report) -> None:

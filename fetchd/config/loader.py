@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from fetchd.config.build import build_account
-from fetchd.config.checks import check_account, check_http, check_sharing, plain_passwords
+from fetchd.config.build import build_account, notices
+from fetchd.config.checks import check_account, check_http, check_notices, check_sharing, plain_passwords
 from fetchd.config.document import parse
 from fetchd.config.fields import STORE_NAME
 from fetchd.config.merge import merged_accounts, read_mapping, slipped_accounts
@@ -112,6 +112,7 @@ def _examine(report: Report, info: os.stat_result, environ: Mapping[str, str]) -
             look_around(candidate, account, environ, report=report)
     check_sharing(candidates, report)
     check_http(top.http, report)
+    check_notices(top.notices, candidates, report)
     judge_plain_passwords(plain_passwords(candidates), info, report)
     state = _state(top.state, environ, report)
     problems = report.errors()
@@ -123,6 +124,7 @@ def _examine(report: Report, info: os.stat_result, environ: Mapping[str, str]) -
         state=state,
         http=top.http,
         metrics=MetricsSettings(top.metrics.per_account),
+        notices=notices(top.notices),
         log=LogSettings(top.log.format, top.log.level),
         workers=top.workers,
         sessions_per_host=top.sessions_per_host,

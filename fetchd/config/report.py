@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from fetchd.config.fields import listed, nearest
 from fetchd.config.nodes import Document, Remark, Steps
 from fetchd.config.schema import AccountKeys, FileKeys
-from fetchd.config.sections import DeliverKeys, Keys, LogKeys, MetricsKeys, PasswordKeys, TlsKeys
+from fetchd.config.sections import DeliverKeys, Keys, LogKeys, MetricsKeys, NoticesKeys, PasswordKeys, TlsKeys
 
 _LIKE_A_NAME: Final = re.compile(r"[\w.@+/-]{0,60}")
 _RUN_TOGETHER: Final = re.compile(r"(\w+)[ :=]")
@@ -25,6 +25,7 @@ _SECTIONS: Final[dict[str, type[Keys]]] = {
     "deliver": DeliverKeys,
     "log": LogKeys,
     "metrics": MetricsKeys,
+    "notices": NoticesKeys,
 }
 _SAID: Final = {
     "int_type": "a whole number is expected, without quotes or a leading zero",

@@ -19,6 +19,7 @@ from fetchd.config.sections import (
     Keys,
     LogKeys,
     MetricsKeys,
+    NoticesKeys,
     OneLine,
     OrShort,
     PasswordKeys,
@@ -176,6 +177,10 @@ class FileKeys(Keys):
         examples=["127.0.0.1:9725", "unix:/run/fetchd/http.sock"],
     )
     metrics: MetricsKeys = Field(default=MetricsKeys(), description="What /metrics tells.")
+    notices: NoticesKeys | None = Field(
+        default=None,
+        description="Who is told that an account fails, and that it is well again. Default: nobody.",
+    )
     log: Annotated[
         LogKeys, BeforeValidator(fields.log_short), OrShort(enum=[*fields.LOG_LEVELS, *fields.LOG_FORMATS])
     ] = Field(default=LogKeys(), description="How events are logged: a level, a format, or a mapping of both.")

@@ -11,10 +11,19 @@ from pydantic import ValidationError
 
 from fetchd.config.paths import Anchor
 from fetchd.config.schema import AccountKeys, FileKeys
-from fetchd.config.sections import DeliverKeys, Keys, LogKeys, MetricsKeys, PasswordKeys, PlainPassword, TlsKeys
-from fetchd.model import Account, LogSettings, MetricsSettings, Policy, Secret, Settings, Tls
+from fetchd.config.sections import (
+    DeliverKeys,
+    Keys,
+    LogKeys,
+    MetricsKeys,
+    NoticesKeys,
+    PasswordKeys,
+    PlainPassword,
+    TlsKeys,
+)
+from fetchd.model import Account, LogSettings, MetricsSettings, NoticeSettings, Policy, Secret, Settings, Tls
 
-MODELS = [FileKeys, AccountKeys, TlsKeys, PasswordKeys, DeliverKeys, LogKeys, MetricsKeys]
+MODELS = [FileKeys, AccountKeys, TlsKeys, PasswordKeys, DeliverKeys, LogKeys, MetricsKeys, NoticesKeys]
 EXAMPLE = Path(__file__).parents[2] / "config/fetchd.yaml"
 
 
@@ -34,6 +43,7 @@ def test_everything_that_an_account_is_has_a_key() -> None:
     assert {field.name for field in fields(Tls)} == set(TlsKeys.model_fields)
     assert {field.name for field in fields(LogSettings)} == set(LogKeys.model_fields)
     assert {field.name for field in fields(MetricsSettings)} == set(MetricsKeys.model_fields)
+    assert {field.name for field in fields(NoticeSettings)} == set(NoticesKeys.model_fields)
     assert {f.name for f in fields(Settings)} - {"source", "warnings"} == set(FileKeys.model_fields) - {"defaults"}
 
 
@@ -57,6 +67,11 @@ def test_the_defaults_are_those_of_the_model() -> None:
     assert (top.workers, top.sessions_per_host, top.http) == (settings.workers, settings.sessions_per_host, None)
     assert LogSettings(top.log.format, top.log.level) == settings.log
     assert MetricsSettings(top.metrics.per_account) == settings.metrics
+    notices = NoticesKeys(deliver=True)
+    assert NoticeSettings(notices.after, notices.command or (), notices.timeout, notices.deliver) == NoticeSettings(
+        deliver=True
+    )
+    assert (top.notices, NoticeSettings().deliver) == (None, False)
 
 
 def walk(schema: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -123,7 +123,7 @@ def _check_messages(verdict: Verdict, user: str, messages: Iterable[bytes]) -> N
 
 
 def _check_leftovers(verdict: Verdict, places: Places) -> None:
-    staged = [path.name for path in places.staging.rglob("*") if not path.is_dir()]
+    staged = [path.name for path in places.staging.rglob("*") if not (path.is_dir() or path.suffix == ".lock")]
     if staged:
         verdict.problems.append(f"left in staging: {staged}")
     # A run that ends while it builds a new Maildir leaves empty directories; those hold no mail, ever.
