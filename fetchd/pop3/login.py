@@ -114,7 +114,11 @@ def _by(way: str, attempt: "_Attempt", memory: ServerMemory) -> str:
 
 
 def _worth_trying(ways: list[str]) -> list[str]:
-    """Returns the first, and the first that sends the password itself, which works wherever the password is right."""
+    """Returns the first, and the first that sends the password itself, which works wherever the password is right.
+
+    Channel binding (``-PLUS``) is no exception: who sits in the middle with a certificate that we trust could as well
+    leave it out of the list. Only a mechanism that the configuration names protects from that.
+    """
     first, *others = ways
     if is_revealing(first):
         return [first]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from itertools import count
 from typing import TypeVar
 
@@ -11,9 +12,12 @@ from tests.interop.layers import Layers, UnavailableError, cache_directory
 from tests.interop.server import Server
 from tests.interop.servers.courier import Courier
 from tests.interop.servers.cyrus import Cyrus
+from tests.interop.servers.dovecot import DEBIAN, Dovecot24
 from tests.interop.servers.inetd import Mailutils, Popa3d
+from tests.interop.servers.postgresql import PostgreSql
+from tests.servers.pki import TestAuthority
 
-AnyServer = TypeVar("AnyServer", bound=Server)
+AnyServer = TypeVar("AnyServer", bound=Server | PostgreSql)
 
 
 @pytest.fixture(scope="session")
@@ -44,8 +48,18 @@ def courier(layers: Layers) -> Iterator[Courier]:
 
 
 @pytest.fixture(scope="session")
-def cyrus(layers: Layers) -> Iterator[Cyrus]:
-    with running(Cyrus, layers) as server:
+def cyrus(layers: Layers, authority: TestAuthority) -> Iterator[Cyrus]:
+    with running(partial(Cyrus, authority=authority), layers) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def dovecot_2_4(authority: TestAuthority) -> Iterator[Dovecot24]:
+    try:
+        layers = Layers(cache_directory(), DEBIAN)
+    except UnavailableError as error:
+        pytest.skip(str(error))
+    with running(partial(Dovecot24, authority=authority), layers) as server:
         yield server
 
 
@@ -61,7 +75,13 @@ def popa3d(layers: Layers) -> Iterator[Popa3d]:
         yield server
 
 
-@pytest.fixture(params=["courier", "cyrus", "mailutils", "popa3d"])
+@pytest.fixture(scope="session")
+def postgresql(layers: Layers, authority: TestAuthority) -> Iterator[PostgreSql]:
+    with running(partial(PostgreSql, authority=authority, user="joe", password="open sesame"), layers) as server:
+        yield server
+
+
+@pytest.fixture(params=["courier", "cyrus", "dovecot_2_4", "mailutils", "popa3d"])
 def server(request: pytest.FixtureRequest) -> Server:
     """Every server in turn."""
     found: Server = request.getfixturevalue(request.param)

@@ -1,4 +1,4 @@
-"""``fetchd --once`` against servers that are not Dovecot, each with habits of its own; ``make interop`` runs this.
+"""``fetchd --once`` against servers that are not Dovecot 2.3, each with habits of its own; ``make interop`` runs this.
 
 A relay hears what a server presents in the very session in which fetchd fetches it: that is what has to come out, byte
 for byte. What each server makes of the mail that it is given is its own affair; only its Message-IDs are ours.

@@ -7,6 +7,7 @@ from typing import Final
 from tests.interop.chroot import Chroot
 from tests.interop.layers import Layers
 from tests.interop.server import HOST, free_ports, wait_for_greeting
+from tests.servers.pki import TestAuthority
 
 _SETTINGS: Final = """\
 configdirectory: /var/lib/cyrus
@@ -23,6 +24,9 @@ delete_mode: immediate
 sasl_pwcheck_method: auxprop
 sasl_auxprop_plugin: sasldb
 sasl_mech_list: PLAIN LOGIN CRAM-MD5 DIGEST-MD5 SCRAM-SHA-1 SCRAM-SHA-256
+tls_server_cert: /etc/cyrus-cert.pem
+tls_server_key: /etc/cyrus-key.pem
+failedloginpause: 0
 popminpoll: {minutes}
 """
 
@@ -32,6 +36,7 @@ START {{
 }}
 SERVICES {{
   pop3 cmd="pop3d" listen="{host}:{port}" prefork=0
+  pop3s cmd="pop3d -s" listen="{host}:{tls_port}" prefork=0
   delayed cmd="pop3d -C /etc/delayed.conf" listen="{host}:{delayed_port}" prefork=0
   lmtp cmd="lmtpd -a" listen="{host}:{lmtp_port}" prefork=0
 }}
@@ -41,24 +46,36 @@ EVENTS {{
 
 
 class Cyrus:
-    """Cyrus IMAP's POP3 server, twice: on ``delayed_port`` it lets nobody log in twice within a minute."""
+    """Cyrus IMAP's POP3 server, twice: on ``delayed_port`` it lets nobody log in twice within a minute.
 
-    def __init__(self, layers: Layers) -> None:
+    It has STLS, and POP3S on ``tls_port``; its certificate names ``127.0.0.1``.
+    """
+
+    def __init__(self, layers: Layers, authority: TestAuthority) -> None:
         self.chroot: Chroot = layers.chroot("cyrus-pop3d", "sasl2-bin", "libsasl2-modules")
+        self._certificate = authority.issue(HOST)
         self.port = 0
+        self.tls_port = 0
         self.delayed_port = 0
         self._lmtp_port = 0
 
     def start(self) -> None:
         self.chroot.start()
         try:
-            self.port, self.delayed_port, self._lmtp_port = free_ports(3)
+            self.port, self.tls_port, self.delayed_port, self._lmtp_port = free_ports(4)
             services = _SERVICES.format(
-                host=HOST, port=self.port, delayed_port=self.delayed_port, lmtp_port=self._lmtp_port
+                host=HOST,
+                port=self.port,
+                tls_port=self.tls_port,
+                delayed_port=self.delayed_port,
+                lmtp_port=self._lmtp_port,
             )
             self.chroot.write("/etc/cyrus.conf", services)
             self.chroot.write("/etc/imapd.conf", _SETTINGS.format(minutes=0))
             self.chroot.write("/etc/delayed.conf", _SETTINGS.format(minutes=1))
+            self.chroot.write("/etc/cyrus-cert.pem", self._certificate.cert_file.read_bytes())
+            self.chroot.write("/etc/cyrus-key.pem", self._certificate.key_file.read_bytes(), mode=0o600)
+            self.chroot.run("chown", "cyrus", "/etc/cyrus-key.pem")
             self.chroot.run("install", "-d", "-o", "cyrus", *(f"/run/cyrus/{name}" for name in ("proc", "lock")))
             self.chroot.spawn("cyrmaster")
             for port, greeting in ((self.port, b"+OK"), (self.delayed_port, b"+OK"), (self._lmtp_port, b"220")):
