@@ -3,7 +3,6 @@
 Nobody else's octets are ever touched: the file is only cut where everything behind the cut is provably ours.
 """
 
-import errno
 import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -13,6 +12,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Final
 
+from fetchd.delivery.directory import write_all
 from fetchd.delivery.faults import translated
 from fetchd.delivery.locking import is_file_at
 from fetchd.delivery.quoting import separator
@@ -220,13 +220,8 @@ class MboxFile:
             return is_file_at(self._path, self._descriptor)
 
     def _write(self, piece: bytes) -> None:
-        with self._rights(), memoryview(piece) as rest:
-            done = 0
-            while done < len(rest):
-                written = os.write(self._descriptor, rest[done:])
-                if not written:
-                    raise OSError(errno.EIO, "nothing was written")
-                done += written
+        with self._rights():
+            write_all(self._descriptor, piece)
 
     def _status(self) -> os.stat_result:
         with translated("cannot read mbox", self._path):

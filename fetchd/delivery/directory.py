@@ -121,13 +121,13 @@ def write_all(descriptor: int, octets: bytes) -> None:
     Raises:
         OSError: something is not written.
     """
-    done = os.write(descriptor, octets)
-    while done < len(octets):
-        with memoryview(octets) as all_octets:
-            written = os.write(descriptor, all_octets[done:])
-        if not written:
-            raise OSError(errno.EIO, "nothing was written")
-        done += written
+    done = 0
+    with memoryview(octets) as rest:
+        while done < len(rest):
+            written = os.write(descriptor, rest[done:])
+            if not written:
+                raise OSError(errno.EIO, "nothing was written")
+            done += written
 
 
 def create_directories(path: Path) -> None:

@@ -24,8 +24,8 @@ _FEW: Final = 4
 _SLOW: Final = 2.0
 """Seconds; a syncfs that takes longer is writing others' data, and the rest of this session goes file by file."""
 
-
-_NOT_TO_BE_HAD: Final = frozenset({errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.EOPNOTSUPP})
+_NOT_TO_BE_HAD: Final = kernel.NO_SUCH_CALL | {errno.EPERM}
+"""EPERM: a sandbox forbids it (systemd's ``SystemCallFilter``, a container's seccomp)."""
 
 
 class GroupFlush:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 _RENAME_NOREPLACE: Final = 1
 _SYNC_FILE_RANGE_WRITE: Final = 2
-_NO_SUCH_CALL: Final = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP})
+NO_SUCH_CALL: Final = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP})
+"""How a call fails that this kernel, or this file system, does not know."""
 
 _TRUSTED: Final = frozenset({0xEF53, 0x58465342, 0x9123683E, 0xF2F52010, 0x01021994})
 """File systems (``statfs(2)``) whose syncfs flushes everything, names too: ext2–4, XFS, btrfs, F2FS; and tmpfs, which
@@ -39,7 +40,7 @@ def rename_new(source: str, target: str, *, src_dir_fd: int, dst_dir_fd: int) ->
     rename = _renameat2()
     if rename is not None:
         code = rename(src_dir_fd, os.fsencode(source), dst_dir_fd, os.fsencode(target), _RENAME_NOREPLACE)
-        if code not in _NO_SUCH_CALL:
+        if code not in NO_SUCH_CALL:
             if code:
                 raise OSError(code, os.strerror(code), target)
             return

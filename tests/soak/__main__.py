@@ -12,6 +12,8 @@ from tests.soak.run import Soak
 DAY = 7_200
 """The polls of 25 accounts in 24 hours, at the default interval of five minutes."""
 
+FEWEST = 150
+
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
@@ -22,6 +24,8 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help="write docs/soak.md and its picture")
     parser.add_argument("--home", type=Path, help="an empty directory for the run, which is kept")
     given = parser.parse_args()
+    if given.polls < FEWEST:
+        parser.error(f"--polls {given.polls}: fewer than {FEWEST} leave nothing to divide into quarters")
     with tempfile.TemporaryDirectory(prefix="soak-") as directory:
         outcome = Soak(given.home or Path(directory), polls=given.polls, seed=given.seed, say=_say).run()
     for line in (*outcome.wrong, *outcome.flat):
