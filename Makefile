@@ -13,7 +13,7 @@ CODE := fetchd tests
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test interop systemd-test browser-test image-test crash soak bench bench-quick bench-micro lint format lock image clean
+.PHONY: help demo test interop systemd-test browser-test oauth-test image-test crash soak bench bench-quick bench-micro lint format reference lock image clean
 
 help: ## lists the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -24,6 +24,7 @@ demo: $(VENV)/.run ## shows what fetchd does, against a mail server of its own
 
 test: $(VENV)/.dev ## runs all tests; installs Dovecot through apt where it is missing
 	@sh .ci/need dovecot
+	@sh .ci/need fetchmail getmail mpop || true # without them the tests of fetchd import are skipped, and say why
 	@$(BIN)/python -m pytest $(ARGS)
 
 interop: $(VENV)/.dev ## tests against other real servers, in chroots that are kept in /var/cache/fetchd-interop
@@ -37,6 +38,10 @@ systemd-test: $(VENV)/.dev ## boots Debians with a systemd of their own, and run
 browser-test: $(VENV)/.dev ## looks at the status page in a real Chromium; installs it through apt where it is missing
 	@sh .ci/need chromium
 	@$(BIN)/python -m pytest -m browser tests/browser $(ARGS)
+
+oauth-test: $(VENV)/.dev ## logs in with OAuth 2 at a real provider (npm's oidc-provider, kept in /var/cache/fetchd-oauth) and Dovecot
+	@sh .ci/need dovecot
+	@$(BIN)/python -m pytest -m 'oauth or not oauth' tests/oauth $(ARGS)
 
 image-test: $(VENV)/.dev ## builds the container image with buildah, and runs it with podman (root)
 	@sh .ci/need buildah podman crun mmdebstrap || true # without them the tests are skipped, and say why
@@ -70,6 +75,9 @@ lint: $(VENV)/.dev ## checks style, types and the layers
 format: $(VENV)/.dev ## formats the code, and mends what can be mended
 	@$(BIN)/ruff check --fix $(CODE)
 	@$(BIN)/ruff format $(CODE)
+
+reference: $(VENV)/.run ## writes docs/configuration.md, the manual pages and the JSON Schema anew, from what they tell of
+	@$(BIN)/python -m fetchd.cli.manual
 
 lock: ## writes the locks anew from pyproject.toml; ARGS=--upgrade takes newer versions
 	@sh .ci/lock $(PYTHON) $(ARGS)
