@@ -41,6 +41,7 @@ class _Row:
     outcome: str = ""
     retry: str = ""
     error: str = ""
+    hint: str = ""
 
 
 class Board:
@@ -107,6 +108,7 @@ class Board:
             row.delivered = record.delivered
             row.last_success, row.last_failure = record.last_success, record.last_failure
             row.error = _cut(record.last_error)
+            row.hint = _hint(record) if record.last_error else ""
             row.next_poll = max(now, record.not_before)
         return row
 
@@ -168,18 +170,18 @@ class Board:
         if row := self._rows.get(event.account):
             row.polling, row.tried = False, True
             row.last_success, row.failing_since, row.failures = now, None, 0
-            row.outcome = row.retry = row.error = ""
+            row.outcome = row.retry = row.error = row.hint = ""
 
     def _poll_failed(self, event: events.PollFailed, now: float) -> None:
         if event.outcome is not Outcome.INTERRUPTED:
-            self._failed(event.account, event.outcome, event.error, now, retry=event.retry)
+            self._failed(event.account, event.outcome, event.error, now, retry=event.retry, hint=event.hint or "")
         elif row := self._rows.get(event.account):  # we stopped it ourselves: that says nothing about the account
             row.polling = False
 
     def _internal_error(self, event: events.InternalError, now: float) -> None:
         self._failed(event.account, Outcome.INTERNAL, event.error, now, retry=Retry.LATER)
 
-    def _failed(self, account: str, outcome: Outcome, error: str, now: float, *, retry: str) -> None:
+    def _failed(self, account: str, outcome: Outcome, error: str, now: float, *, retry: str, hint: str = "") -> None:
         row = self._rows.get(account)
         if row is None:
             return
@@ -188,6 +190,7 @@ class Board:
         row.failing_since = row.failing_since or now
         row.failures += 1
         row.outcome, row.retry, row.error = outcome.value, str(retry), _cut(error) or outcome.value
+        row.hint = hint
 
     def _poll_scheduled(self, event: events.PollScheduled, _now: float) -> None:
         if row := self._rows.get(event.account):
@@ -229,12 +232,21 @@ def stored_status(
 ) -> Status:
     """Returns how things stand as far as the store alone knows; for the arguments see :class:`Board`."""
     board = Board(version=version, clock=clock)
-    board.known_accounts(names, records=records, delivered=delivered)
+    known = list(records)
+    hints = {record.name: _hint(record) for record in known if record.last_error}
+    board.known_accounts(names, records=known, delivered=delivered)
     status = board.status()
     accounts = tuple(
-        replace(account, next_poll=None, reason=words.FAILED if account.error else "") for account in status.accounts
+        replace(account, next_poll=None, reason=words.failed(hints.get(account.name, "")) if account.error else "")
+        for account in status.accounts
     )
     return replace(status, source=Source.STORE, started=None, accounts=accounts)
+
+
+def _hint(record: AccountRecord) -> str:
+    from fetchd.hints import hint  # noqa: PLC0415 - the table of providers, for an account that failed
+
+    return hint(record.host, record.last_error)
 
 
 def _due(row: _Row, now: float) -> None:
@@ -255,7 +267,7 @@ def _account(name: str, row: _Row, *, now: float, day: float) -> AccountStatus:
         failures=row.failures,
         outcome=row.outcome,
         error=row.error,
-        reason=words.reason(row.outcome, row.retry, row.failures) if row.error else "",
+        reason=words.reason(row.outcome, row.retry, row.failures, hint=row.hint) if row.error else "",
         delivered_today=row.history.today(day),
         delivered=row.delivered,
         octets=row.octets,

@@ -1,13 +1,13 @@
 """One event, many renderers."""
 
 import threading
-from dataclasses import dataclass
 from typing import ClassVar
 
 from fetchd.events import Emit, Event
+from fetchd.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RendererFailed(Event):
     """A renderer raised: a bug in fetchd, or a terminal that went away. Said once a renderer."""
 
@@ -25,19 +25,21 @@ def fan_out(*emits: Emit) -> Emit:
     them are told by a :class:`RendererFailed` after the event; that ends, because a second time nobody is told.
     """
     failed: set[int] = set()
+    numbered = tuple(enumerate(emits))
     lock = threading.Lock()
 
     def emit(event: Event) -> None:
-        news = []
-        for place, render in enumerate(emits):
+        news = None
+        for place, render in numbered:
             try:
                 render(event)
             except Exception as error:  # noqa: BLE001 - whatever it is, it must not end a poll
+                news = news or []
                 with lock:
                     if place not in failed:
                         news.append(RendererFailed(_title(render), event.name, f"{type(error).__name__}: {error}"))
                     failed.add(place)
-        for failure in news:
+        for failure in news or ():
             emit(failure)
 
     return emit

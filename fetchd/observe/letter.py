@@ -1,7 +1,6 @@
 """What a notice says: as a message (RFC 5322), and as a command's environment. Pure."""
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
@@ -12,6 +11,7 @@ from typing import Final
 
 from fetchd.model import Failing, Outcome
 from fetchd.observe.words import reason, span
+from fetchd.values import value
 
 _HOST: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 
@@ -27,7 +27,7 @@ _WHAT_TO_DO: Final = {
 _WAIT: Final = "There may be nothing to do: servers come back, and fetchd keeps trying."
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Notice:
     """That an account fails, or does no more.
 

@@ -49,8 +49,10 @@ class _Series:
     next_poll: float | None = None
     maildrop_messages: int | None = None
     maildrop_octets: int | None = None
+    login_expires: float | None = None
 
 
+_EXPIRY: Final = "fetchd_oauth_token_expiry_timestamp_seconds"
 _COUNTERS: Final = (
     ("fetchd_messages_delivered_total", "Messages published in the account's target.", "delivered"),
     ("fetchd_bytes_delivered_total", "Octets of these messages, as on disk.", "octets"),
@@ -63,6 +65,11 @@ _GAUGES: Final = (
     ("fetchd_maildrop_messages", "Messages on the server when it was last listed.", "maildrop_messages"),
     ("fetchd_maildrop_bytes", "Octets on the server when it was last listed, as it claims.", "maildrop_octets"),
     ("fetchd_account_interval_seconds", "The interval of polls that end well, as configured.", "interval"),
+    (
+        _EXPIRY,
+        "When somebody has to run fetchd login again, Unix time; past where it has come to that.",
+        "login_expires",
+    ),
 )
 
 
@@ -103,6 +110,7 @@ class Metrics(Collector):
             events.PollFailed: self._poll_failed,
             events.InternalError: self._internal_error,
             events.PollScheduled: self._poll_scheduled,
+            events.LoginExpires: self._login_expires,
             events.Reloaded: self._reloaded,
         }
         self._registry = CollectorRegistry()
@@ -192,6 +200,10 @@ class Metrics(Collector):
         if series := self._accounts.get(event.account):
             series.next_poll = event.at
 
+    def _login_expires(self, event: events.LoginExpires) -> None:
+        if series := self._accounts.get(event.account):
+            series.login_expires = event.at
+
     def _reloaded(self, event: events.Reloaded) -> None:
         for name in event.removed:
             self._accounts.pop(name, None)
@@ -256,6 +268,10 @@ def _sums(accounts: Iterable[_Series]) -> Iterator[str]:
     yield family("fetchd_accounts", "gauge", "Accounts, by how their last poll ended.", states)
     text = "The oldest of the accounts' last successes, Unix time."
     yield family("fetchd_oldest_success_timestamp_seconds", "gauge", text, [("", oldest)])
+    ends = [series.login_expires for series in accounts if series.login_expires is not None]
+    yield family(
+        _EXPIRY, "gauge", "When the first fetchd login has to be run again, Unix time.", [("", min(ends, default=None))]
+    )
     yield family("fetchd_maildrop_messages", "gauge", "Messages on the servers when last listed.", [("", messages)])
     text = "Octets on the servers when last listed, as they claim."
     yield family("fetchd_maildrop_bytes", "gauge", text, [("", octets)])

@@ -9,19 +9,22 @@ A notice counts as told once it was tried. A crash in between makes it told agai
 import queue
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar, Final, Protocol
 
 from fetchd import events
+from fetchd.command import Command, Excess, Stderr
 from fetchd.errors import AccountError, StoreError, printable
 from fetchd.model import Failing, NoticeSettings, Outcome
-from fetchd.observe.hook import Hook
 from fetchd.observe.letter import Notice, variables, written
 from fetchd.ports import Clock
+from fetchd.values import value
 
 Deliver = Callable[[str, bytes], None]
 """Puts a message (RFC 5322) into the target of the account of that name. Raises ``AccountError``."""
 
+OUTPUT_LIMIT: Final = 1000
+"""Octets of a command's output that are told; the rest is dropped."""
 _REAP_SECONDS: Final = 0.5
 INHERITED: Final = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "TZ", "TMPDIR", "XDG_RUNTIME_DIR")
 """What a command sees of fetchd's own environment: no password that stands in it."""
@@ -39,7 +42,7 @@ class Memory(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class NoticeGiven(events.AccountEvent):
     """Somebody was told of an account.
 
@@ -55,7 +58,7 @@ class NoticeGiven(events.AccountEvent):
     output: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class NoticeFailed(events.AccountEvent):
     """Nobody could be told of an account in this way; it is not tried again."""
 
@@ -109,7 +112,7 @@ class Notices:
         self._lock = threading.Lock()
         self._queue: queue.SimpleQueue[Notice | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._hook: Hook | None = None
+        self._running: Command | None = None
         self._closed = False
 
     def known_accounts(self, names: Iterable[str], memory: Memory) -> None:
@@ -132,8 +135,8 @@ class Notices:
         self._queue.put(None)
         thread.join(patience)
         self._closed = True
-        if (hook := self._hook) is not None:
-            hook.kill()
+        if (running := self._running) is not None:
+            running.kill()
             thread.join(_REAP_SECONDS)
 
     # ── events ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -144,7 +147,8 @@ class Notices:
             case events.PollFailed(outcome=Outcome.INTERRUPTED):
                 pass
             case events.PollFailed():
-                self._failed(event.account, event.outcome, event.error, event.retry)
+                error = f"{event.error} ({event.hint})" if event.hint else event.error
+                self._failed(event.account, event.outcome, error, event.retry)
             case events.InternalError():
                 self._failed(event.account, Outcome.INTERNAL, event.error, "")
             case events.PollDone():
@@ -218,17 +222,21 @@ class Notices:
             self._remember(account, failing)
 
     def _run(self, notice: Notice) -> str | None:
+        argv = self._settings.command
+        environ = self._environ | variables(notice)
         try:
-            self._hook = hook = Hook(self._settings.command, environ=self._environ | variables(notice))
+            self._running = command = Command(argv, environ=environ, stderr=Stderr.WITH_OUTPUT)
+            if self._closed:  # since it was started, perhaps before anyone could kill it
+                command.kill()
+            ended = command.wait(self._settings.timeout, limit=OUTPUT_LIMIT, excess=Excess.DROP)
         except OSError as error:
-            raise _CommandFailed(f"{self._settings.command[0]} cannot be run: {error.strerror}") from error
-        if self._closed:  # since it was started, perhaps before anyone could kill it
-            hook.kill()
-        ended = hook.wait(self._settings.timeout)
-        self._hook = None
-        if ended.error:
-            raise _CommandFailed(f"{self._settings.command[0]} {ended.error}", ended.output or None)
-        return ended.output or None
+            raise _CommandFailed(f"{argv[0]} cannot be run: {error.strerror}") from error
+        finally:
+            self._running = None
+        output = ended.output.decode("utf-8", "backslashreplace").strip() or None
+        if ended.failure:
+            raise _CommandFailed(f"{argv[0]} {ended.failure}", output)
+        return output
 
     def _put(self, notice: Notice) -> None:
         self._deliver(notice.account, written(notice))

@@ -1,11 +1,13 @@
 """What the HTTP endpoint answers: a request, a response, and the pages that are one line or one document. Pure."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Final
 from urllib.parse import parse_qs
+
+from fetchd.values import value
 
 NOTHING_ALLOWED: Final = "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"
 """The Content-Security-Policy of whatever is no page for humans."""
@@ -14,14 +16,14 @@ _FIELDS: Final = 8
 """The most fields of a query that are looked at."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Request:
     """What a page may want to know: the query's fields, each at its first value; empty where it cannot be read."""
 
     query: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Response:
     """What a page answers. ``policy`` is its Content-Security-Policy."""
 

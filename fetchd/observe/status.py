@@ -6,9 +6,10 @@ The keys of the JSON are a contract with whoever reads it (docs/status-page.md):
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final
+
+from fetchd.values import value
 
 HOURS: Final = 24
 """How many hours back an account's chart goes."""
@@ -33,7 +34,7 @@ class Source(StrEnum):
     """The store alone: nobody knows when the next poll is."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AccountStatus:
     """How one account stands. Times are Unix seconds, None where there was none or it is not known.
 
@@ -73,7 +74,7 @@ class AccountStatus:
         return self.state in {State.OK, State.NEW}
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Status:
     """How everything stands.
 

@@ -17,7 +17,14 @@ from fetchd.errors import FetchdError
 from fetchd.observe.exposition import family, label
 
 _ADDED: Final = frozenset({"counter", "histogram"})
-_KEPT: Final = frozenset({"fetchd_account_up", "fetchd_maildrop_messages", "fetchd_maildrop_bytes"})
+_KEPT: Final = frozenset(
+    {
+        "fetchd_account_up",
+        "fetchd_maildrop_messages",
+        "fetchd_maildrop_bytes",
+        "fetchd_oauth_token_expiry_timestamp_seconds",
+    }
+)
 """Gauges of an account that stay true while it is not polled (``-a``); the other gauges are this run's alone."""
 _KNOWN: Final = "fetchd_account_interval_seconds"
 

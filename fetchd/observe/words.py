@@ -46,13 +46,14 @@ _AUTH_HELD: Final = (
 _UNITS: Final = ((86_400, "day"), (3600, "h"), (60, "min"))
 
 
-def reason(outcome: str, retry: str, failures: int) -> str:
+def reason(outcome: str, retry: str, failures: int, *, hint: str = "") -> str:
     """Returns why an account fails and what fetchd does about it.
 
     Args:
         outcome: ``model.Outcome``; "" where that is not known any more.
         retry: ``errors.Retry``; "" where nothing was decided yet.
         failures: in a row; 0 where that is not known any more.
+        hint: what it most likely means at this provider, as one sentence; "" where nothing is known.
 
     >>> reason("network", "soon", 3)
     'The server cannot be reached, or the connection broke, 3 times in a row. It is tried again soon, and a little later each time.'
@@ -61,7 +62,12 @@ def reason(outcome: str, retry: str, failures: int) -> str:
     times = f", {failures:,} times in a row" if failures > 1 else ""
     held = retry == Retry.HOLD and outcome == Outcome.AUTH
     after = _AUTH_HELD if held else _WHAT_NEXT[Retry(retry)] if retry else "It is tried again."
-    return f"{cause}{times}. {after}"
+    return " ".join(part for part in (f"{cause}{times}.", hint, after) if part)
+
+
+def failed(hint: str) -> str:
+    """Returns why an account fails as far as the error alone tells; ``hint`` as for :func:`reason`."""
+    return f"{FAILED} {hint}".rstrip()
 
 
 def summary(accounts: Sequence[AccountStatus]) -> str:

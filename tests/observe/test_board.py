@@ -4,6 +4,7 @@ import gc
 import threading
 import time
 import tracemalloc
+from dataclasses import replace
 
 import pytest
 
@@ -136,6 +137,28 @@ def test_a_poll_that_we_interrupt_says_nothing_of_the_account(board: Board) -> N
     board(events.PollStarted("alice"))
     board(failed(Outcome.INTERRUPTED, "asked to stop"))
     assert (one(board).state, one(board).polling, one(board).last_failure) == (State.OK, False, None)
+
+
+def test_what_is_known_of_the_provider_stands_in_the_reason_until_all_is_well(board: Board) -> None:
+    hint = "POP3 may be off."
+    board(events.PollFailed("alice", Outcome.AUTH, "refused", "later", PollResult("alice"), 0.1, hint))
+    assert one(board).reason.startswith("The server refuses the login. POP3 may be off. It is tried again less")
+    board(failed())
+    assert hint not in one(board).reason
+    board(events.PollFailed("alice", Outcome.AUTH, "refused", "later", PollResult("alice"), 0.1, hint))
+    board(done())
+    assert one(board).reason == ""
+
+
+def test_the_store_alone_tells_what_is_known_of_the_provider(clock: FakeClock) -> None:
+    """It keeps the host and the error's text."""
+    error = "pop.gmx.net:995: the login by PLAIN was refused: -ERR authentication failed"
+    records = [replace(record(last_error=error, last_failure=1), host="pop.gmx.net")]
+    status = stored_status(["alice"], records=records, delivered={}, version="1", clock=clock)
+    assert status.accounts[0].reason.startswith("The last poll failed. GMX says the same for a wrong password")
+    board = Board(version="1", clock=clock)
+    board.known_accounts(["alice"], records=records)
+    assert "GMX says the same" in one(board).reason
 
 
 def test_a_bug_is_a_failure(board: Board) -> None:

@@ -30,8 +30,11 @@ DESIGN = {
     "fetchd_build_info": ("gauge", {"version"}),
 }
 """DESIGN §5, Metrics: sample → type and labels."""
-OURS = {"fetchd_account_interval_seconds": ("gauge", {"account"})}
-"""What the alert rules need beyond that: three intervals without a success are too long."""
+OURS = {
+    "fetchd_account_interval_seconds": ("gauge", {"account"}),
+    "fetchd_oauth_token_expiry_timestamp_seconds": ("gauge", {"account"}),
+}
+"""What the alert rules need beyond that: three intervals without a success are too long, and logins end."""
 
 
 def make(*accounts: str) -> Metrics:
@@ -60,6 +63,7 @@ def full_life(metrics: Metrics, account: str) -> None:
     result = PollResult(account, 2, 1234, 2, {SkipReason.TOO_LARGE: 3}, maildrop_messages=7, maildrop_octets=9999)
     metrics(events.PollDone(account, result, 0.3))
     metrics(events.PollScheduled(account, at=WALL + 300.5, delay=300.5, failures=0))
+    metrics(events.LoginExpires(account, WALL + 90.0))
 
 
 def test_names_types_and_labels_are_those_of_the_design() -> None:
@@ -92,6 +96,7 @@ def test_a_poll_is_counted() -> None:
         ("fetchd_maildrop_messages", "alice"): 7,
         ("fetchd_maildrop_bytes", "alice"): 9999,
         ("fetchd_account_interval_seconds", "alice"): 300,
+        ("fetchd_oauth_token_expiry_timestamp_seconds", "alice"): WALL + 90.0,
         ("fetchd_poll_duration_seconds_count",): 1,
         ("fetchd_poll_duration_seconds_sum",): 0.3,
         ("fetchd_sessions_active",): 0,

@@ -103,6 +103,17 @@ def test_an_account_is_told_of_once_and_its_recovery_once(memory: Memory) -> Non
     assert memory.rows == {}
 
 
+def test_what_is_known_of_the_provider_is_told_beside_the_error(memory: Memory) -> None:
+    bench = Bench(memory, NoticeSettings(after=1, deliver=True))
+    texts: list[bytes] = []
+    bench.deliver = lambda _, message: texts.append(message)
+    result = PollResult("alice")
+    bench.notices(events.PollFailed("alice", Outcome.AUTH, "refused", "later", result, 0.1, "POP3 may be off."))
+    bench.told()
+    (text,) = texts
+    assert b"refused (POP3 may be off.)" in text
+
+
 def test_it_takes_as_many_failures_in_a_row_as_configured(memory: Memory) -> None:
     bench = Bench(memory, BY_MESSAGE)
     for _ in range(3):
@@ -271,7 +282,7 @@ def test_a_command_that_fails_is_said_and_not_run_again(
 def test_the_end_of_the_daemon_ends_a_command_that_does_not(memory: Memory) -> None:
     bench = Bench(memory, by_command("sleep", "1000", timeout=1000.0))
     bench.fails()
-    while bench.notices._hook is None:
+    while bench.notices._running is None:
         pass
     bench.notices.close(0.05)
     assert bench.said == [NoticeFailed("alice", "failing", "command", "sleep was ended by signal 9")]

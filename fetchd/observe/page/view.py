@@ -1,13 +1,13 @@
 """What the status page shows, in the words and numbers that the template puts in place. Pure."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 from urllib.parse import urlencode
 
 from fetchd.observe import words
 from fetchd.observe.status import HOURS, AccountStatus, Status
+from fetchd.values import value
 
 PAGE: Final = 100
 """Accounts on one page: more are neither read nor drawn in a moment."""
@@ -19,7 +19,7 @@ _HEIGHT: Final = 24
 CHART_WIDTH: Final = HOURS * _BAR - 1
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Moment:
     """A time: for machines, for a human with a calendar, and as it is said."""
 
@@ -28,7 +28,7 @@ class Moment:
     said: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Row:
     """One account as it is shown.
 
@@ -55,7 +55,7 @@ class Row:
     since: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class View:
     """The page.
 
