@@ -72,6 +72,7 @@ class Daemon:
         load: Callable[[], Settings],
         accounts_changed: Callable[[Settings], Mapping[str, float]],
         supervisor: Supervisor | None = None,
+        session_ended: Callable[[], None] | None = None,
     ) -> None:
         """Wires the loop.
 
@@ -86,6 +87,7 @@ class Daemon:
             accounts_changed: told of the accounts at the start and after a reload, before they are polled; returns the
                 seconds that some of them have yet to wait, since the server says so.
             supervisor: is told how the daemon is; None where nobody wants to know.
+            session_ended: called in the main loop after each session.
         """
         self._settings = settings
         self._poll = poll
@@ -95,6 +97,7 @@ class Daemon:
         self._load = load
         self._accounts_changed = accounts_changed
         self._supervisor = supervisor or Unsupervised()
+        self._session_ended = session_ended or (lambda: None)
         self._accounts: Mapping[str, Account] = settings.accounts
         self._schedule = Schedule(sessions_per_host=settings.sessions_per_host, chance=chance)
         self._stop = StopFlag(clock)
@@ -253,6 +256,7 @@ class Daemon:
     def _finish(self, message: Finished) -> None:
         name = message.account
         self._crew.returned()
+        self._session_ended()
         if self._keep_finished:
             self._finished.append(message)
             self._schedule.forget(name)
