@@ -1,6 +1,5 @@
 """Where batches are being appended to an account's mbox: ``ports.Journal`` in SQLite (DESIGN §4)."""
 
-import json
 import sqlite3
 from collections.abc import Sequence
 from typing import Final
@@ -62,6 +61,8 @@ def forget_settled(db: sqlite3.Connection, account: str) -> None:
 
 def _placements(db: sqlite3.Connection, account: str) -> dict[int, Placement]:
     """Returns an account's placements by row id, oldest first."""
+    import json  # noqa: PLC0415 - only for an mbox
+
     return {
         number: Placement(int(inode), offset, length, digest, tuple(json.loads(names)), done=bool(done))
         for number, inode, offset, length, digest, names, done in db.execute(_PLACEMENTS, (account,))
@@ -73,4 +74,6 @@ def _add(db: sqlite3.Connection, account: int, placement: Placement, *, done: bo
 
 
 def _columns(placement: Placement) -> tuple[str, int, int, bytes, str]:
+    import json  # noqa: PLC0415 - only for an mbox
+
     return str(placement.inode), placement.offset, placement.length, placement.digest, json.dumps(placement.names)

@@ -7,15 +7,26 @@ from types import TracebackType
 from typing import Self
 
 from fetchd.errors import StoreError
-from fetchd.model import AccountRecord
-from fetchd.store import history, schema
+from fetchd.model import AccountRecord, Deletion, Fate, Remembered, Seen
+from fetchd.store import history, schema, seen
 from fetchd.store.accounts import records
 from fetchd.store.database import BUSY_SECONDS
-from fetchd.store.faults import translated
+from fetchd.store.faults import damaged, translated
+
+
+def is_missing(path: Path) -> bool:
+    """Returns whether there is no store yet, as before the first poll; False, too, where that cannot be told."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False  # opening it says what is wrong
+    return False
 
 
 class StoreReader:
-    """A look at a store that takes no lock and changes nothing: all that ``fetchd status`` needs."""
+    """A look at a store that takes no lock and changes nothing: for ``fetchd status`` and ``fetchd check``."""
 
     def __init__(self, path: Path) -> None:
         self._path = path.absolute()
@@ -39,6 +50,41 @@ class StoreReader:
         """Returns when messages came: see ``SqliteStore.delivered_since``. Raises ``StoreError``."""
         with translated(self._path):
             return history.since(self._db, since)
+
+    def remembered(self, account: str, *, user: str) -> Remembered:
+        """Returns what a plan needs to know of an account, all of one moment; nothing where it was another user's.
+
+        Raises:
+            StoreError: the store cannot be read.
+        """
+        with translated(self._path):
+            self._db.execute("BEGIN")
+            try:
+                found = self._db.execute(
+                    "SELECT id, listed_at, not_before FROM accounts WHERE name = ? AND user IN ('', ?)", (account, user)
+                )
+                row = found.fetchone()
+                return Remembered() if row is None else self._remembered(account, *row)
+            finally:
+                self._db.execute("ROLLBACK")
+
+    def _remembered(self, account: str, number: int, listed_at: int | None, not_before: int) -> Remembered:
+        trouble = self._db.execute("SELECT uid, since FROM trouble WHERE account = ?", (number,))
+        deletions = self._db.execute("SELECT uid, copies, size FROM deletions WHERE account = ?", (number,))
+        try:
+            known = {
+                uid: Seen(copies, first_seen, Fate(fate), listed=bool(is_listed))
+                for uid, copies, first_seen, fate, is_listed in self._db.execute(seen.ALL_SEEN, (account,))
+            }
+        except ValueError as error:
+            raise damaged(self._path, str(error)) from error
+        return Remembered(
+            known=listed_at is not None,
+            seen=known,
+            troubled=dict(trouble.fetchall()),
+            deletions={uid: Deletion(copies, size) for uid, copies, size in deletions},
+            not_before=not_before,
+        )
 
     def close(self) -> None:
         """Closes the file; may be called twice."""

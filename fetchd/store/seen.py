@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from fetchd.model import Deletion, Fate, UniqueId
+from fetchd.store.rows import execute_rows
 
 DAY: Final = 86_400
 KEEP_GONE: Final = 90 * DAY
@@ -18,15 +19,25 @@ ALL_SEEN: Final = """
     SELECT uid, copies, first_seen, fate, gone_since IS NULL
     FROM seen WHERE account = (SELECT id FROM accounts WHERE name = ?)"""
 
-SEE_DELIVERED: Final = f"""
-    INSERT INTO seen (account, uid, first_seen, copies, fate) VALUES (?, ?, ?, 1, {Fate.DELIVERED:d})
-    ON CONFLICT (account, uid) DO UPDATE SET copies = copies + 1, gone_since = NULL"""  # noqa: S608 - a number of ours
+_SEE_DELIVERED: Final = """
+    INSERT INTO seen (account, uid, first_seen, copies, fate) VALUES {rows}
+    ON CONFLICT (account, uid) DO UPDATE SET copies = copies + 1, gone_since = NULL"""
+_DELIVERED: Final = f"(?, ?, ?, 1, {Fate.DELIVERED:d})"
 
 # The greater number wins: one copy that was not delivered by us, or may not be, makes it not ours to delete.
 SEE_MARKED: Final = """
     INSERT INTO seen (account, uid, first_seen, copies, fate) VALUES (?, ?, ?, ?, ?)
     ON CONFLICT (account, uid) DO UPDATE
     SET copies = max(copies, excluded.copies), fate = max(fate, excluded.fate), gone_since = NULL"""
+
+# A repeated import changes nothing. What both know with as many copies is ours to delete if either says so; where one
+# knows of more copies, only if both do. What vanished or came back, the next listing says.
+TAKE_OVER: Final = f"""
+    INSERT INTO seen (account, uid, first_seen, copies, fate, gone_since) VALUES (?, ?, ?, ?, ?, ?)
+    ON CONFLICT (account, uid) DO UPDATE
+    SET copies = max(copies, excluded.copies), first_seen = min(first_seen, excluded.first_seen),
+        fate = CASE WHEN fate = {Fate.UNPROVEN:d} THEN fate
+                    WHEN copies = excluded.copies THEN min(fate, excluded.fate) ELSE max(fate, excluded.fate) END"""  # noqa: S608
 
 _VANISH: Final = "UPDATE seen SET gone_since = ? WHERE account = ? AND uid = ? AND gone_since IS NULL"
 
@@ -43,6 +54,11 @@ def come_and_gone(
     """Records what a listing does not show any more, and what it shows again."""
     db.executemany(_VANISH, ((now, number, uid) for uid in vanished))
     db.executemany(_RETURN, ((number, uid) for uid in returned))
+
+
+def deliver(db: sqlite3.Connection, number: int, uids: Iterable[UniqueId], now: int) -> None:
+    """Records what is delivered with the caller's transaction: each has one copy more."""
+    execute_rows(db, _SEE_DELIVERED, _DELIVERED, [(number, uid, now) for uid in uids])
 
 
 def forget(db: sqlite3.Connection, number: int, forgotten: Mapping[UniqueId, int]) -> None:
@@ -67,6 +83,12 @@ def ask_for_deletion(db: sqlite3.Connection, number: int, deletions: Mapping[Uni
         "INSERT OR REPLACE INTO deletions (account, uid, copies, size) VALUES (?, ?, ?, ?)",
         ((number, uid, one.copies, one.size) for uid, one in deletions.items()),
     )
+
+
+def end_trouble(db: sqlite3.Connection, number: int, uids: Iterable[UniqueId]) -> None:
+    """Forgets that sessions broke over these messages. Most accounts have none such, which is asked once a batch."""
+    if db.execute("SELECT 1 FROM trouble WHERE account = ? LIMIT 1", (number,)).fetchone() is not None:
+        db.executemany("DELETE FROM trouble WHERE account = ? AND uid = ?", ((number, uid) for uid in uids))
 
 
 def settle_deletions(db: sqlite3.Connection, number: int, settled: Sequence[UniqueId]) -> None:

@@ -28,6 +28,7 @@ from fetchd.store.database import Database
 from fetchd.store.faults import damaged
 from fetchd.store.journal import SqliteJournal, forget_settled
 from fetchd.store.reader import StoreReader
+from fetchd.store.rows import execute_rows
 
 _ANY_PATH: Final = "surrogateescape"
 """The error handler by which a path that is not UTF-8 survives as it is (PEP 383)."""
@@ -40,7 +41,9 @@ _COUNT_DELIVERED: Final = """
                               WHEN :newest = committed_at THEN committed_then + :then ELSE committed_then END
     WHERE id = :account"""
 
-_PUT_OUT: Final = "INSERT INTO outbox (account, name, uid, size, target) VALUES (?, ?, ?, ?, ?)"
+_PUT_OUT: Final = "INSERT INTO outbox (account, name, uid, size, target) VALUES {rows}"
+
+_TAKE_IN: Final = "DELETE FROM outbox WHERE account = ? AND name IN ({rows})"
 
 _FAILING: Final = """
     SELECT accounts.name, since, failures, told FROM failing JOIN accounts ON accounts.id = failing.account"""
@@ -155,11 +158,13 @@ class SqliteStore:
             return
         uids = [one.uid for one in batch if one.uid is not None]
         with self._changing(account) as (db, number):
-            db.executemany(seen.SEE_DELIVERED, ((number, uid, now) for uid in uids))
-            db.executemany("DELETE FROM trouble WHERE account = ? AND uid = ?", ((number, uid) for uid in uids))
+            seen.deliver(db, number, uids, now)
+            seen.end_trouble(db, number, uids)
             _settle(db, account, number, settled)
-            db.executemany(_PUT_OUT, (_outbox_row(number, one) for one in batch))
-            db.executemany(_KNOW_TARGET, ((_octets(target),) for target in {one.target for one in batch}))
+            targets = {target: _octets(target) for target in {one.target for one in batch}}
+            rows = [(number, one.staged.name, one.uid, one.staged.size, targets[one.target]) for one in batch]
+            execute_rows(db, _PUT_OUT, "(?, ?, ?, ?, ?)", rows)
+            db.executemany(_KNOW_TARGET, [(target,) for target in targets.values()])
             if batch:
                 db.execute(_COUNT_DELIVERED, {"account": number, "messages": len(batch), **_newest(batch)})
                 history.count(db, number, len(batch), now=now)
@@ -195,6 +200,16 @@ class SqliteStore:
                     seen.SEE_MARKED, ((number, uid, now, copies, fate.value) for uid, copies in Counter(uids).items())
                 )
 
+    def take_over(self, account: str, known: Mapping[UniqueId, Seen], *, now: int) -> None:
+        """Remembers what another program fetched: the account is known from here on; a repetition changes nothing."""
+        rows = [
+            (uid, min(one.first_seen, now), one.copies, one.fate.value, None if one.listed else now)
+            for uid, one in known.items()
+        ]
+        with self._changing(account) as (db, number):
+            db.executemany(seen.TAKE_OVER, ((number, *row) for row in rows))
+            db.execute("UPDATE accounts SET listed_at = coalesce(listed_at, ?) WHERE id = ?", (now, number))
+
     def listed(
         self,
         account: str,
@@ -223,7 +238,7 @@ class SqliteStore:
             before = _listed_at(db, account)
             is_news = known is not None and known != all_known(db, account)
         new_day = before is None or abs(now - before) >= seen.DAY
-        if vanished or returned or forgotten or settled or new_day or is_news:
+        if vanished or returned or forgotten or settled or new_day:
             with self._changing(account) as (db, number):
                 seen.come_and_gone(db, number, vanished, returned, now)
                 seen.forget(db, number, forgotten)
@@ -234,6 +249,9 @@ class SqliteStore:
                     db.execute("UPDATE accounts SET listed_at = ? WHERE id = ?", (now, number))
                 if known is not None and not younger:  # else it was made of what was recorded until now
                     remember_all_known(db, number, known)
+        elif is_news:  # losing it with the machine's power costs a plan: not worth an fsync
+            with self._writing(account, durable=False) as (db, number):
+                remember_all_known(db, number, known)
         self._listed[account] = self._database.replaced
         return younger
 
@@ -346,11 +364,6 @@ def _listed_at(db: sqlite3.Connection, account: str) -> int | None:
     return None if row is None else row[0]
 
 
-def _outbox_row(number: int, one: Committed) -> tuple[int, str, UniqueId | None, int, bytes]:
-    staged = one.staged
-    return number, staged.name, one.uid, staged.size, _octets(one.target)
-
-
 def _octets(target: str) -> bytes:
     return target.encode(errors=_ANY_PATH)
 
@@ -364,5 +377,5 @@ def _newest(batch: Sequence[Committed]) -> dict[str, int]:
 
 def _settle(db: sqlite3.Connection, account: str, number: int, names: Sequence[str]) -> None:
     if names:
-        db.executemany("DELETE FROM outbox WHERE account = ? AND name = ?", ((number, name) for name in names))
+        execute_rows(db, _TAKE_IN, "?", [(name,) for name in names], first=(number,))
         forget_settled(db, account)

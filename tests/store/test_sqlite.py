@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from fetchd.errors import StoreError
-from fetchd.model import Committed, Fate, PollResult, Seen, Staged, UniqueId
+from fetchd.model import AllKnown, Committed, Fate, PollResult, Seen, Staged, UniqueId
 from fetchd.store import database, schema
 from fetchd.store.sqlite import SqliteStore
 from tests.store import faulty
@@ -71,6 +71,19 @@ def test_commits_are_durable_and_readers_do_not_wait(store: SqliteStore) -> None
     assert pragma(store, "temp_store") == 2
     assert pragma(store, "application_id") == schema.APPLICATION_ID
     assert pragma(store, "user_version") == schema.SCHEMA_VERSION
+
+
+def test_what_a_listing_shows_again_waits_for_no_disk(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That all of it is known is written down behind every delivery: losing it costs a plan."""
+    store.listed("a", vanished=[], returned=[], now=NOW)
+
+    def fdatasync(_descriptor: int) -> None:
+        raise OSError("synced")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fdatasync", fdatasync)
+        store.listed("a", vanished=[], returned=[], now=NOW, known=AllKnown(b"digest"))
+    assert store.all_known("a") == AllKnown(b"digest")
 
 
 def test_a_connection_opened_again_after_an_error_is_as_durable(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

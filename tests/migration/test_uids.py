@@ -1,0 +1,227 @@
+"""The unique-ids that other fetchers remember: read, matched with a listing, counted. FACTS §4."""
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fetchd.errors import ConfigError
+from fetchd.migration.uids import (
+    Known,
+    OldUid,
+    OldUids,
+    as_they_are,
+    cut,
+    dashed,
+    match,
+    may_be_changed,
+    parse_fetchids,
+    parse_oldmail,
+    parse_uidls,
+    same,
+)
+from fetchd.model import UniqueId
+
+FETCHIDS = b"""joe@127.0.0.1 uid-A1
+joe@corp.example@pop.example.net 0000012a4b5c6d7e
+  joe@127.0.0.1 uid-A1 \r
+pop.old.example uid-before-1996
+joe@127.0.0.1
+"""
+
+
+def uids(entries: OldUids) -> list[bytes]:
+    return [entry.uid for entry in entries.entries]
+
+
+def old(*entries: bytes, mangle=same) -> OldUids:
+    return OldUids("file", "host", "user", tuple(map(OldUid, entries)), mangle)
+
+
+def live(*entries: bytes) -> list[UniqueId]:
+    return [UniqueId(one) for one in entries]
+
+
+# ── the files ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_fetchids_are_read_to_the_last_at_of_the_address() -> None:
+    """FACTS §4.1: user@host UID; the user may hold an @."""
+    first, second = parse_fetchids(FETCHIDS, ".fetchids")
+    assert (first.host, first.user, uids(first)) == ("127.0.0.1", "joe", [b"uid-A1", b"uid-A1"])
+    assert (second.host, second.user, uids(second)) == ("pop.example.net", "joe@corp.example", [b"0000012a4b5c6d7e"])
+
+
+def test_fetchids_belong_to_a_maildrop_whatever_the_case() -> None:
+    first, second = parse_fetchids(FETCHIDS, ".fetchids")
+    assert second.belongs_to("POP.example.net.", "Joe@corp.example")
+    assert not second.belongs_to("pop.example.net", "joe")
+    assert not first.belongs_to("127.0.0.2", "joe")
+
+
+def test_oldmail_is_read_with_its_times() -> None:
+    """FACTS §4.2: UID NUL TIME; lines without NUL are ignored."""
+    (found,) = parse_oldmail(b"uid-A1\x001795461986\nno nul\nx\x00soon\n", "f", "oldmail-h-995-u")
+    assert found.entries == (OldUid(b"uid-A1", 1795461986), OldUid(b"x", None))
+
+
+def test_what_is_left_of_a_line_is_no_unique_id_and_no_time() -> None:
+    """A disk that was full, a copy that broke off: a part of one may be another message's, or long ago."""
+    (fetchmail,) = parse_fetchids(b"joe@h uid-A1\njoe@h uid-A", "f")
+    assert uids(fetchmail) == [b"uid-A1"]
+    (getmail,) = parse_oldmail(b"a\x001795461986\nb\x001795461", "f", "oldmail-h-995-u")
+    assert getmail.entries == (OldUid(b"a", 1795461986), OldUid(b"b", None))
+    (old_time,) = parse_oldmail(b"a\x001795461\n", "f", "oldmail-h-995-u")
+    assert old_time.entries == (OldUid(b"a", None),)
+    for rest in (b"uid-A", b"uid-A 17954"):
+        with pytest.raises(ConfigError, match="the file ends before this list does"):
+            parse_uidls(b" 2 h joe\nuid\n" + rest, "f")
+
+
+def test_line_ends_may_be_those_of_another_system() -> None:
+    (mpop,) = parse_uidls(b" 1 h joe\r\nuid\r\n", "f")
+    assert (mpop.user, uids(mpop)) == ("joe", [b"uid"])
+
+
+@pytest.mark.parametrize(
+    ("name", "host", "user", "belongs"),
+    [
+        ("oldmail-pop.example.net-995-joe@example.net", "pop.example.net", "joe@example.net", True),
+        ("oldmail-pop.example.net-110-Joe", "POP.example.net", "joe", True),
+        ("oldmail-pop-x.example.net-995-joe-y", "pop-x.example.net", "joe-y", True),
+        ("oldmail-pop.example.net-995-dom-joe", "pop.example.net", "dom\\joe", True),
+        ("oldmail-pop.example.net-995-dom\\joe", "pop.example.net", "dom\\joe", True),  # getmail 6.18
+        ("oldmail-pop.example.net-995-joe", "pop.example.net", "jo", False),
+        ("oldmail-popXexample.net-995-joe", "pop.example.net", "joe", False),
+        ("oldmail-pop.example.net-995-joe-INBOX", "pop.example.net", "joe", False),
+    ],
+)
+def test_the_name_of_oldmail_says_of_which_maildrop(name: str, host: str, user: str, belongs: bool) -> None:
+    (found,) = parse_oldmail(b"", "f", name)
+    assert found.belongs_to(host, user) is belongs
+
+
+@pytest.mark.parametrize(
+    ("name", "port", "user", "just"),
+    [
+        ("oldmail-h-1110-joe", 1110, "joe", True),
+        ("oldmail-h-1110-joe", 1111, "joe", False),
+        ("oldmail-h-1110-Joe", 1110, "joe", False),
+        ("oldmail-h-1110-joe", 1110, "ann", False),
+    ],
+)
+def test_of_several_maildrops_the_one_with_the_same_port_and_case_is_meant(
+    name: str, port: int, user: str, just: bool
+) -> None:
+    (found,) = parse_oldmail(b"", "f", name)
+    assert found.is_just_of("H", port, user) is just
+
+
+def test_of_two_users_the_one_in_the_same_case_is_meant() -> None:
+    (found,) = parse_fetchids(b"Joe@h uid\n", "f")
+    assert [found.is_just_of("h", 995, user) for user in ("Joe", "joe")] == [True, False]
+    assert not found.is_just_of("i", 995, "Joe")
+
+
+UIDLS_OLD = b"# This file was generated by mpop version 1.4.18.\n 3 127.0.0.1 joe\n#odd 17\nsame\nsame\n 0 h u v\n"
+UIDLS_NEW = b"# This file was generated by mpop version 1.4.23.\n# more\n 2 h joe\nuid A1 1795464741\n 1 x 1795464742\n"
+
+
+def test_uidls_are_read_in_the_form_of_their_version() -> None:
+    """FACTS §4.3: times since 1.4.23, split at the last space; before, a unique-id may hold spaces."""
+    first, empty = parse_uidls(UIDLS_OLD, "f")
+    assert (first.host, first.user, uids(first)) == ("127.0.0.1", "joe", [b"#odd 17", b"same", b"same"])
+    assert (empty.host, empty.user, empty.entries) == ("h", "u v", ())
+    (second,) = parse_uidls(UIDLS_NEW, "f")
+    assert second.entries == (OldUid(b"uid A1", 1795464741), OldUid(b" 1 x", 1795464742))
+
+
+@pytest.mark.parametrize(
+    ("text", "line"), [(b"joe@h uid\n", 1), (b" 2 h u\na\n", 1), (b" 1 h u\na\nb\n", 3), (b" 999999999 h u\n", 1)]
+)
+def test_a_file_that_is_no_list_of_uidls_is_refused(text: bytes, line: int) -> None:
+    with pytest.raises(ConfigError, match=f"^f:{line}: "):
+        parse_uidls(text, "f")
+
+
+@given(st.binary(), st.sampled_from(["fetchmail", "getmail", "mpop"]))
+def test_any_file_is_read_or_refused_with_its_place(octets: bytes, tool: str) -> None:
+    readers = {
+        "fetchmail": parse_fetchids,
+        "mpop": parse_uidls,
+        "getmail": lambda o, f: parse_oldmail(o, f, "oldmail-"),
+    }
+    try:
+        readers[tool](octets, "f")
+    except ConfigError as error:
+        assert str(error).startswith("f:")  # noqa: PT017 - both ways are well
+
+
+# ── the match ────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_is_listed_and_remembered_matches() -> None:
+    found = match([old(b"a", b"b", b"gone")], live(b"b", b"a", b"new"))
+    assert dict(found.matched) == {b"a": Known(1, None), b"b": Known(1, None)}
+    assert (dict(found.stale), found.unmatched, found.ambiguous) == ({b"gone": Known(1, None)}, 1, 0)
+
+
+def test_unique_ids_are_counted() -> None:
+    """Architecture, invariant 4: one copy that was fetched is not the other one."""
+    found = match([old(b"same", b"same")], live(b"same", b"same", b"same"))
+    assert (dict(found.matched), found.unmatched) == ({b"same": Known(2, None)}, 1)
+    assert match([old(b"same", b"same")], live(b"same")).matched == {b"same": Known(1, None)}
+
+
+def test_two_files_that_remember_one_maildrop_are_not_added_up() -> None:
+    assert match([old(b"a"), old(b"a")], live(b"a", b"a")).unmatched == 1
+
+
+def test_what_was_cut_or_rewritten_is_matched() -> None:
+    long = b"x" * 200
+    found = match([old(b"x" * 128, b"two", mangle=cut)], live(long, b"two words"))
+    assert found.matched.keys() == {long, b"two words"}
+    assert match([old(b"a-b", mangle=dashed)], live(b"a/b")).matched.keys() == {b"a/b"}
+    assert match([old(b"a-b", mangle=same)], live(b"a/b")).unmatched == 1
+
+
+def test_what_may_stand_for_either_of_two_is_fetched_again() -> None:
+    """No message is ever lost goes before: no message twice."""
+    one, other = b"x" * 128 + b"1", b"x" * 128 + b"2"
+    found = match([old(b"x" * 128, mangle=cut)], live(one, other))
+    assert (found.matched, found.unmatched, found.ambiguous, found.stale) == ({}, 2, 1, {})
+    both = match([old(b"x" * 128, b"x" * 128, mangle=cut)], live(one, other))
+    assert (both.matched.keys(), both.unmatched) == ({one, other}, 0)
+
+
+def test_the_earliest_time_counts() -> None:
+    entries = OldUids("f", "h", "u", (OldUid(b"a", 20), OldUid(b"a", 10), OldUid(b"b")), same)
+    assert as_they_are([entries]) == {b"a": Known(2, 10), b"b": Known(1, None)}
+
+
+def test_without_the_server_it_is_said_what_may_be_changed() -> None:
+    assert may_be_changed([old(b"a-b", b"ab", mangle=dashed), old(b"x" * 128, b"x", mangle=cut), old(b"-")]) == 2
+
+
+UIDS = st.lists(st.sampled_from([b"a/b", b"a-b", b"c", b"d d", b"d", b"y" * 128, b"y" * 129, b"z" * 130]), max_size=8)
+
+
+@given(UIDS, UIDS, st.sampled_from([same, cut, dashed]))
+def test_no_message_is_taken_for_another(remembered: list[bytes], listed: list[bytes], mangle) -> None:
+    """Nothing matches more often than it is listed, nor, under what is written for it, than it is remembered."""
+    written = [mangle(uid) for uid in remembered]
+    found = match([old(*written, mangle=mangle)], live(*listed))
+    taken = Counter({uid: known.copies for uid, known in found.matched.items()})
+    assert taken <= Counter(listed)
+    by_writing: Counter[bytes] = Counter()
+    for uid, copies in taken.items():
+        by_writing[mangle(uid)] += copies
+    assert by_writing <= Counter(written)
+    assert taken.total() + found.unmatched == len(listed)
+
+
+@given(UIDS, st.sampled_from([same, cut, dashed]))
+def test_a_maildrop_that_was_fetched_as_a_whole_matches_as_a_whole(listed: list[bytes], mangle) -> None:
+    found = match([old(*map(mangle, listed), mangle=mangle)], live(*listed))
+    assert (found.unmatched, found.ambiguous, found.stale) == (0, 0, {})
