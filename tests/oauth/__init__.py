@@ -1,0 +1,1 @@
+"""fetchd.oauth: against scripted endpoints; with the mark ``oauth`` against a real provider and a Dovecot."""
