@@ -3,12 +3,16 @@
 import ipaddress
 import re
 from typing import Final
+from urllib.parse import urlsplit
 
 from fetchd.config.fields import one_line
 from fetchd.config.units import quoted
-from fetchd.model import UNIX_PREFIX, HttpAddress, parse_proxy
+from fetchd.model import UNIX_PREFIX, HttpAddress, Proxy, parse_proxy
 
 LAST_PORT: Final = 65535
+
+_THIS_MACHINE: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+_URL: Final = re.compile(r"[\x21-\x7e]{1,2000}")
 
 _FINGERPRINT: Final = re.compile(r"(?:sha-?256(?: fingerprint)?[:=] ?)?([0-9a-f]{2}(?::?[0-9a-f]{2})*)", re.IGNORECASE)
 _HOST_NAME: Final = re.compile(r"(?=.{1,253}$)(?:[A-Za-z0-9_-]{1,63}\.)*[A-Za-z0-9_-]{1,63}\.?")
@@ -49,6 +53,20 @@ def _without_url(url: str) -> str:
     return f"a host is expected, not a URL: write host: {quoted(name)[1:-1]}{modes.get(scheme, '')}"
 
 
+def endpoint(value: str) -> str:
+    """Returns the URL of an OAuth 2 endpoint: ``https``, or ``http`` where nobody can listen, on this machine."""
+    try:
+        parts = urlsplit(value)
+        name, number = parts.hostname, parts.port
+    except ValueError:
+        name, number = None, 0
+    if not name or number == 0 or parts.username is not None or parts.fragment or not _URL.fullmatch(value):
+        raise ValueError("a URL is expected, as in https://login.example.org/token")
+    if parts.scheme != "https" and not (parts.scheme == "http" and name in _THIS_MACHINE):
+        raise ValueError("https:// is expected: secrets go there")
+    return value
+
+
 def source_address(value: object) -> str | None:
     """Returns an IP address of this machine; None for ``none``."""
     match value:
@@ -67,15 +85,24 @@ def _address(value: str) -> str:
         raise ValueError(f"{quoted(value)} is not an IP address") from None
 
 
-def proxy(value: object) -> object:
-    """Returns the proxy that a URL names; None for ``none``. Never repeats the URL: it may hold a password."""
+def proxy_short(value: object) -> object:
+    """Returns a proxy's URL as a mapping of it; None for ``none``; a mapping as it is."""
     match value:
         case "none":
             return None
         case str():
-            return parse_proxy(one_line(value))
+            return {"url": value}
+        case dict():
+            return value
         case _:
             raise ValueError("a URL is expected, as in socks5://127.0.0.1:9050")
+
+
+def proxy(value: object) -> Proxy:
+    """Returns the proxy that a URL names. Never repeats the URL: it may hold a password."""
+    if not isinstance(value, str):
+        raise ValueError("a URL is expected, as in socks5://127.0.0.1:9050")  # noqa: TRY004 - pydantic takes this one
+    return parse_proxy(one_line(value), password_apart=True)
 
 
 def _address_or_foreign_name(value: str) -> str:

@@ -1,7 +1,7 @@
 """From the configuration's keys to the values of ``fetchd.model``. Pure."""
 
 from fetchd.config.checks import Candidate, port
-from fetchd.config.sections import DeliverKeys, NoticesKeys, PasswordKeys, PlainPassword, TlsKeys
+from fetchd.config.sections import DeliverKeys, NoticesKeys, OAuthKeys, PasswordKeys, PlainPassword, ProxyKeys, TlsKeys
 from fetchd.model import (
     Account,
     MaildirTarget,
@@ -13,6 +13,8 @@ from fetchd.model import (
     SecretCredential,
     SecretEnv,
     SecretFile,
+    SecretKeyring,
+    SecretOAuth,
     SecretSource,
     SecretValue,
     Target,
@@ -26,7 +28,13 @@ def build_account(candidate: Candidate, *, owner: Owner | None = None) -> Accoun
     ``owner`` is the target's, as the machine knows that user.
     """
     keys = candidate.keys
-    if keys.host is None or keys.user is None or keys.password is None or keys.deliver is None:
+    if keys.host is None or keys.user is None or keys.deliver is None:
+        return None
+    if keys.oauth is not None:
+        password: SecretSource | SecretOAuth = _oauth(keys.oauth, candidate.name, keys.user)
+    elif keys.password is not None:
+        password = _source(keys.password, keys.user)
+    else:
         return None
     return Account(
         candidate.name,
@@ -34,7 +42,7 @@ def build_account(candidate: Candidate, *, owner: Owner | None = None) -> Accoun
         port=port(keys),
         tls=_tls(keys.tls),
         user=keys.user,
-        password=_source(keys.password),
+        password=password,
         target=_target(keys.deliver, owner),
         policy=Policy(
             delete_after=keys.leave_on_server,
@@ -49,7 +57,8 @@ def build_account(candidate: Candidate, *, owner: Owner | None = None) -> Accoun
         login_timeout=None if keys.login_timeout is None else float(keys.login_timeout),
         minimum_rate=keys.minimum_rate,
         source_address=keys.source_address,
-        proxy=keys.proxy,
+        proxy=keys.proxy.url if keys.proxy else None,
+        proxy_password=_proxy_password(keys.proxy),
         mechanism=keys.mechanism,
         allow_plaintext_password=keys.allow_plaintext_password,
     )
@@ -73,7 +82,13 @@ def _tls(keys: TlsKeys) -> Tls:
     )
 
 
-def _source(keys: PasswordKeys) -> SecretSource:
+def _proxy_password(keys: ProxyKeys | None) -> SecretSource | None:
+    if keys is None or keys.url is None or keys.password is None:
+        return None
+    return _source(keys.password, keys.url.user)
+
+
+def _source(keys: PasswordKeys, user: str) -> SecretSource:
     if isinstance(keys, PlainPassword):
         return SecretValue(keys.value)
     if keys.file is not None:
@@ -82,8 +97,27 @@ def _source(keys: PasswordKeys) -> SecretSource:
         return SecretEnv(keys.env)
     if keys.command is not None:
         return SecretCommand(keys.command)
+    if keys.keyring is not None and keys.keyring.service is not None:
+        return SecretKeyring(keys.keyring.service, keys.keyring.user or user)
     assert keys.credential is not None, "exactly one key of a password is given"
     return SecretCredential(keys.credential)
+
+
+def _oauth(keys: OAuthKeys, account: str, user: str) -> SecretOAuth:
+    assert keys.provider is not None, "a provider is given"
+    assert keys.client_id is not None, "a client_id is given"
+    return SecretOAuth(
+        account,
+        user,
+        keys.provider,
+        keys.client_id,
+        client_secret=None if keys.client_secret is None else _source(keys.client_secret, user),
+        tenant=keys.tenant or "",
+        scope=keys.scope or "",
+        authorization_endpoint=keys.authorization_endpoint or "",
+        token_endpoint=keys.token_endpoint or "",
+        device_authorization_endpoint=keys.device_authorization_endpoint or "",
+    )
 
 
 def _target(keys: DeliverKeys, owner: Owner | None) -> Target:

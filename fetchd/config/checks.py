@@ -6,7 +6,6 @@ alone here, for that has been said.
 
 import ipaddress
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from fetchd.config.fields import listed
@@ -15,14 +14,15 @@ from fetchd.config.report import Report, shown_name
 from fetchd.config.schema import AccountKeys
 from fetchd.config.sections import NoticesKeys, PlainPassword
 from fetchd.config.units import format_duration
-from fetchd.model import CHALLENGED_WAYS, POP3_PORT, POP3S_PORT, UNIX_PREFIX, HttpAddress, TlsMode
+from fetchd.model import CHALLENGED_WAYS, POP3_PORT, POP3S_PORT, TOKEN_WAYS, UNIX_PREFIX, HttpAddress, TlsMode
+from fetchd.values import value
 
 REQUIRED: Final = ("host", "user", "password", "deliver")
 SHORT_INTERVAL: Final = 60
 """Seconds: polling more often than this gets clients locked out at several providers (FACTS §5)."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Candidate:
     """An account as merged with the defaults, before it is judged.
 
@@ -100,6 +100,7 @@ def check_notices(notices: NoticesKeys | None, candidates: Iterable[Candidate], 
 def check_account(candidate: Candidate, report: Report) -> None:
     """Tells the report what is wrong with one account."""
     _missing(candidate, report)
+    _tokens(candidate, report)
     keys = candidate.keys
     # Behind a proxy, localhost is the proxy's own, and the way there is not this machine's. A socket has no proxy.
     here = keys.host is not None and is_loopback(keys.host) and (keys.proxy is None or _is_unix(keys.host))
@@ -112,9 +113,22 @@ def check_account(candidate: Candidate, report: Report) -> None:
 
 def _missing(candidate: Candidate, report: Report) -> None:
     missing = [key for key in REQUIRED if getattr(candidate.keys, key) is None and candidate.sound(key)]
+    if "password" in missing and (candidate.keys.oauth is not None or not candidate.sound("oauth")):
+        missing.remove("password")
     if missing:
         verb = "is" if len(missing) == 1 else "are"
         report.error(("accounts", candidate.name), f"{listed(missing, 'and')} {verb} missing")
+
+
+def _tokens(candidate: Candidate, report: Report) -> None:
+    keys = candidate.keys
+    if keys.oauth is None:
+        return
+    if keys.password is not None:
+        report.error(candidate.nearer("oauth", "password"), "password and oauth are both given: remove one of them")
+    elif keys.mechanism and keys.mechanism not in TOKEN_WAYS and candidate.sound("mechanism"):
+        text = f"takes no token, and oauth gives one: write {listed(TOKEN_WAYS)}, or remove this line"
+        report.error(candidate.path("mechanism"), f"{keys.mechanism} {text}")
 
 
 def _plain_line(candidate: Candidate, report: Report) -> None:
@@ -127,7 +141,8 @@ def _plain_line(candidate: Candidate, report: Report) -> None:
     ):
         report.error(
             candidate.nearer("tls", "host"),
-            f"the password would go to {keys.host} over a plain line: write tls: implicit or tls: starttls, "
+            f"the {'token' if keys.oauth else 'password'} would go to {keys.host} over a plain line: "
+            "write tls: implicit or tls: starttls, "
             "or, where everyone on the way may read it, allow_plaintext_password: true",
         )
 
@@ -191,6 +206,11 @@ def plain_passwords(candidates: Iterable[Candidate]) -> tuple[Steps, ...]:
     for candidate in candidates:
         if isinstance(candidate.keys.password, PlainPassword):
             places[candidate.path("password")] = None
-        if candidate.keys.proxy is not None and candidate.keys.proxy.password is not None:
+        if candidate.keys.oauth is not None and isinstance(candidate.keys.oauth.client_secret, PlainPassword):
+            places[*candidate.path("oauth"), "client_secret"] = None
+        proxy = candidate.keys.proxy
+        if proxy is not None and proxy.url is not None and proxy.url.password is not None:
             places[candidate.path("proxy")] = None
+        if proxy is not None and isinstance(proxy.password, PlainPassword):
+            places[*candidate.path("proxy"), "password"] = None
     return tuple(places)

@@ -4,7 +4,6 @@ Every function here raises ``ValueError`` with a text that says what to write in
 complains of only where no password can stand.
 """
 
-import difflib
 import re
 import shlex
 from collections.abc import Iterable, Mapping
@@ -19,11 +18,14 @@ STORE_NAME: Final = "fetchd.db"
 AUTO: Final = "AUTO"
 LOG_FORMATS: Final = ("auto", "console", "json")
 LOG_LEVELS: Final = ("debug", "info", "warning", "error")
+OAUTH_PROVIDERS: Final = ("google", "microsoft", "custom")
 
 _NAME: Final = re.compile(ACCOUNT_NAME.removesuffix("$"))
 _OWNER: Final = re.compile(OWNER.removesuffix("$"))
 _NOT_ONE_LINE: Final = re.compile("[\r\n\0\ud800-\udfff]")
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_TENANT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}")
+_ONE_WORD: Final = re.compile(r"[\x21-\x7e]{1,1000}")
 _CREDENTIAL: Final = re.compile(r"[^/\x00-\x20]{1,255}")
 _ELSEWHERE: Final[Mapping[str, str]] = {
     "ssl": "implicit",
@@ -44,6 +46,8 @@ _ELSEWHERE: Final[Mapping[str, str]] = {
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """Returns the known word that is closest to this one, or "" where none is close."""
+    import difflib  # noqa: PLC0415 - only where something is wrong
+
     by_lower = {name.lower(): name for name in known}
     close = difflib.get_close_matches(word.lower(), list(by_lower), n=1, cutoff=0.6)
     return by_lower[close[0]] if close else ""
@@ -90,6 +94,11 @@ def log_short(value: object) -> object:
     return {"level" if word in LOG_LEVELS else "format": word}
 
 
+def short_for(value: object, *, key: str) -> object:
+    """Returns a text as the mapping that has it under ``key``; anything else as it is."""
+    return {key: value} if isinstance(value, str) else value
+
+
 def mechanism(value: object) -> str:
     """Returns a mechanism's name in upper case; "" for ``auto``, the strongest that is offered."""
     word = choice(value.upper() if isinstance(value, str) else value, (AUTO, *LOGIN_WAYS))
@@ -115,6 +124,20 @@ def one_line(value: str) -> str:
         raise ValueError(
             "is not valid Unicode text" if surrogate else "holds a line break or a NUL: write it as one line"
         )
+    return value
+
+
+def one_word(value: str) -> str:
+    """Returns a text that goes into a request as it is: ASCII, without a blank."""
+    if not _ONE_WORD.fullmatch(value):
+        raise ValueError("one word of ASCII letters, digits and signs is expected")
+    return value
+
+
+def tenant(value: str) -> str:
+    """Returns the name of a tenant of Microsoft's: a word, a domain or an id, which becomes a part of a URL."""
+    if not _TENANT.fullmatch(value):
+        raise ValueError("expected common, organizations, consumers, or an organisation's domain or id")
     return value
 
 

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -19,12 +18,13 @@ from fetchd.config.schema import FileKeys
 from fetchd.config.surroundings import judge_plain_passwords, look_around
 from fetchd.errors import ConfigError
 from fetchd.model import LogSettings, MetricsSettings, Settings
+from fetchd.values import value
 
 LIMIT_OCTETS: Final = 32 * 2**20
 """The largest configuration file; 100,000 accounts stay below it."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Examined:
     """A configuration file looked through: its settings, or what keeps it from having any.
 
@@ -38,27 +38,29 @@ class Examined:
     warnings: tuple[str, ...]
 
 
-def load(path: Path, *, environ: Mapping[str, str]) -> Settings:
+def load(path: Path, *, environ: Mapping[str, str], thorough: bool = False) -> Settings:
     """Returns the settings of a configuration file.
 
     Args:
         path: the YAML file.
         environ: the process's environment; for ``~/``, the default place of the state, and warnings.
+        thorough: for who checks: a file or a command that is missing is an error, and no warning (it may come later),
+            and what will hurt is warned of, see ``hazards.py``.
 
     Raises:
         ConfigError: with a line for everything that is wrong. No line, and nothing that hangs on the error, holds a
             password.
     """
-    examined = _examine(*_parsed(path), environ)
+    examined = _examine(*_parsed(path), environ, thorough=thorough)
     if examined.settings is None:
         raise ConfigError(*examined.problems)
     return examined.settings
 
 
-def examine(path: Path, *, environ: Mapping[str, str]) -> Examined:
+def examine(path: Path, *, environ: Mapping[str, str], thorough: bool = False) -> Examined:
     """Returns what :func:`load` would, or all problems and warnings side by side; raises nothing."""
     try:
-        return _examine(*_parsed(path), environ)
+        return _examine(*_parsed(path), environ, thorough=thorough)
     except ConfigError as error:
         return Examined(None, error.problems, ())
 
@@ -92,7 +94,7 @@ def _undecodable_line(octets: bytes) -> int | None:
     return None
 
 
-def _examine(report: Report, info: os.stat_result, environ: Mapping[str, str]) -> Examined:
+def _examine(report: Report, info: os.stat_result, environ: Mapping[str, str], *, thorough: bool) -> Examined:
     root = report.document.root.value
     if not isinstance(root, dict):
         report.error((), f"a mapping of keys is expected, as in {FileKeys.example}")
@@ -109,12 +111,17 @@ def _examine(report: Report, info: os.stat_result, environ: Mapping[str, str]) -
         account = build_account(candidate, owner=find_owner(candidate, report))
         if account is not None:
             accounts[account.name] = account
-            look_around(candidate, account, environ, report=report)
+            look_around(candidate, account, environ, report=report, thorough=thorough)
     check_sharing(candidates, report)
     check_http(top.http, report)
     check_notices(top.notices, candidates, report)
     judge_plain_passwords(plain_passwords(candidates), info, report)
     state = _state(top.state, environ, report)
+    if thorough:
+        from fetchd.config.hazards import warn_of_hazards  # noqa: PLC0415 - it looks around, for who checks alone
+
+        built = [(one, accounts[one.name]) for one in candidates if one.name in accounts]
+        warn_of_hazards(built, state, report)
     problems = report.errors()
     if problems:
         return Examined(None, problems, report.warnings())
@@ -139,4 +146,4 @@ def _state(given: Path | None, environ: Mapping[str, str], report: Report) -> Pa
     except ConfigError as error:
         report.error(("state",), str(error))
         return Path()
-    return path / STORE_NAME if path.is_dir() else path
+    return path / STORE_NAME if os.path.isdir(path) else path  # False, too, where it may not be looked at

@@ -88,6 +88,12 @@ def _defaults(anchor: Anchor, report: Report) -> tuple[AccountKeys, frozenset[st
     return read_mapping(("defaults",), given, model=AccountKeys, anchor=anchor, report=report)
 
 
+def _other_than_given(given: dict[str, object]) -> dict[str, None]:
+    """Of password and oauth, the one that an account gives replaces either of the defaults."""
+    one, other = "password" in given, "oauth" in given
+    return {"oauth" if one else "password": None} if one is not other else {}
+
+
 def _account(
     name: str, entry: Entry, defaults: AccountKeys, *, blamed: frozenset[str], anchor: Anchor, report: Report
 ) -> Candidate | None:
@@ -102,5 +108,5 @@ def _account(
         return None
     own, own_blamed = read_mapping(path, given, model=AccountKeys, anchor=anchor, report=report)
     values = {key: getattr(own, key) for key in own.model_fields_set}
-    keys = defaults.model_copy(update=values)
+    keys = defaults.model_copy(update={**_other_than_given(given), **values})
     return Candidate(name, keys, own=frozenset(given), blamed=own_blamed | (blamed - values.keys()))

@@ -1,13 +1,13 @@
 """A YAML document as a tree that knows its places. Pure."""
 
-from dataclasses import dataclass
+from fetchd.values import value
 
 Scalar = str | int | float | bool | None
 Steps = tuple[str | int, ...]
 """The keys and list indices from the root to a value."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Node:
     """One value and where it stands.
 
@@ -25,7 +25,7 @@ class Node:
     depth: int = 1
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Entry:
     """One ``name: value`` of a mapping; line and column, from 1, are the name's."""
 
@@ -34,7 +34,7 @@ class Entry:
     node: Node
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Remark:
     """Something to say about one value. Where ``path`` is empty it is about the place alone."""
 
@@ -44,7 +44,7 @@ class Remark:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Document:
     """A parsed configuration file.
 

@@ -6,19 +6,19 @@
 import os
 import pwd
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from fetchd.config.fields import STORE_NAME
 from fetchd.errors import ConfigError
+from fetchd.values import value
 
 FILE_NAME: Final = "fetchd.yaml"
 _SYSTEM_CONFIG: Final = Path("/etc/fetchd") / FILE_NAME
 _SYSTEM_STATE: Final = Path("/var/lib/fetchd") / STORE_NAME
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Anchor:
     """What the paths of one configuration file start from.
 
@@ -71,7 +71,28 @@ def find_config(explicit: Path | None, environ: Mapping[str, str]) -> Path:
         if os.path.lexists(place):
             return place
     looked = " and ".join(str(place) for place in places)
-    raise ConfigError(f"no configuration found: looked for {looked}; name one with -c FILE or $FETCHD_CONFIG")
+    raise ConfigError(f"no configuration found: looked for {looked}; fetchd init writes one, -c FILE names one")
+
+
+def system_config() -> Path:
+    """Returns the configuration of the system's own fetchd, which the shipped systemd units name."""
+    return _SYSTEM_CONFIG
+
+
+def new_config(environ: Mapping[str, str]) -> Path:
+    """Returns where a first configuration belongs, so that :func:`find_config` finds it.
+
+    Raises:
+        ConfigError: neither the environment nor the password database gives a place.
+    """
+    if environ.get("FETCHD_CONFIG"):
+        return Path(environ["FETCHD_CONFIG"])
+    own = _xdg(environ, "XDG_CONFIG_HOME", ".config")
+    if own is not None and (os.geteuid() != 0 or os.path.lexists(own / FILE_NAME)):
+        return own / FILE_NAME
+    if os.geteuid() == 0:
+        return _SYSTEM_CONFIG
+    raise ConfigError("nowhere to put a configuration: HOME is not set; name the file, as in fetchd init FILE")
 
 
 def default_state(environ: Mapping[str, str]) -> Path:

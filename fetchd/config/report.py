@@ -12,20 +12,43 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from fetchd.config import foreign
 from fetchd.config.fields import listed, nearest
 from fetchd.config.nodes import Document, Remark, Steps
 from fetchd.config.schema import AccountKeys, FileKeys
-from fetchd.config.sections import DeliverKeys, Keys, LogKeys, MetricsKeys, NoticesKeys, PasswordKeys, TlsKeys
+from fetchd.config.sections import (
+    DeliverKeys,
+    KeyringKeys,
+    Keys,
+    LogKeys,
+    MetricsKeys,
+    NoticesKeys,
+    OAuthKeys,
+    PasswordKeys,
+    ProxyKeys,
+    TlsKeys,
+)
 
 _LIKE_A_NAME: Final = re.compile(r"[\w.@+/-]{0,60}")
 _RUN_TOGETHER: Final = re.compile(r"(\w+)[ :=]")
 _SECTIONS: Final[dict[str, type[Keys]]] = {
     "tls": TlsKeys,
     "password": PasswordKeys,
+    "keyring": KeyringKeys,
+    "proxy": ProxyKeys,
+    "oauth": OAuthKeys,
+    "client_secret": PasswordKeys,
     "deliver": DeliverKeys,
     "log": LogKeys,
     "metrics": MetricsKeys,
     "notices": NoticesKeys,
+}
+_MAY_HOLD_SECRETS: Final[dict[str | int, type[Keys]]] = {
+    "password": PasswordKeys,
+    "keyring": KeyringKeys,
+    "proxy": ProxyKeys,
+    "oauth": OAuthKeys,
+    "client_secret": PasswordKeys,
 }
 _SAID: Final = {
     "int_type": "a whole number is expected, without quotes or a leading zero",
@@ -37,32 +60,6 @@ _SAID: Final = {
 
 _MODELS: Final[tuple[type[Keys], ...]] = (FileKeys, AccountKeys, *_SECTIONS.values())
 _ALL_KEYS: Final = frozenset(key for model in _MODELS for key in model.model_fields)
-
-_FOREIGN: Final = {
-    "username": "user",
-    "login": "user",
-    "server": "host",
-    "hostname": "host",
-    "ssl": "tls",
-    "pass": "password",
-    "passwd": "password",
-    "passwordeval": "password: {command: …}",
-    "password_command": "password: {command: …}",
-    "password_file": "password: {file: …}",
-    "keep": "leave_on_server",
-    "delete": "leave_on_server",
-    "delete_after": "leave_on_server: 14d",
-    "poll_interval": "interval",
-    "limit": "max_size",
-    "fetchlimit": "max_messages",
-    "mailbox": "deliver: {mbox: …}",
-    "loglevel": "log: {level: …}",
-    "log_level": "log: {level: …}",
-    "listen": "http",
-    "account": "accounts",
-    "threads": "workers",
-}
-"""What other programs call one of our keys."""
 
 
 @dataclass(slots=True)
@@ -95,10 +92,10 @@ class Report:
             steps = tuple(step for step in found["loc"] if step != "[key]")
             bad.add(str(steps[0]))
             if found["type"] == "extra_forbidden":
-                said, other = _unknown_key(str(steps[-1]), _inner(steps[0], model) if len(steps) > 1 else model)
+                said, other = _unknown_key(str(steps[-1]), _inner(steps[:-1], model))
                 meant |= {other} if len(steps) == 1 else set()
             else:
-                said = self._explain((*path, *steps), dict(found), _inner(steps[0], model))
+                said = self._explain((*path, *steps), dict(found), _inner(steps, model))
             self.error((*path, *steps), said)
         return frozenset(bad), frozenset(meant)
 
@@ -133,7 +130,8 @@ class Report:
             if isinstance(step, int):
                 text += f"[{step}]"
                 continue
-            if index and path[index - 1] in {"password", "proxy"} and step not in PasswordKeys.model_fields:
+            secret = _MAY_HOLD_SECRETS.get(path[index - 1]) if index else None
+            if secret is not None and step not in secret.model_fields:
                 break
             name = shown_name(step) if path[:index] == ("accounts",) or self._may_be_shown(path[: index + 1]) else "…"
             text += f".{name}" if text else name
@@ -168,9 +166,10 @@ def shown_name(name: str) -> str:
     return cut if cut == name else f"{cut}…"
 
 
-def _inner(key: str | int, outer: type[Keys]) -> type[Keys]:
-    """Returns the model of a key's mapping; the outer one where the key takes no mapping."""
-    return _SECTIONS.get(str(key), outer)
+def _inner(steps: Steps, outer: type[Keys]) -> type[Keys]:
+    """Returns the model of the innermost mapping on the way; the outer one where no key takes a mapping."""
+    models = (_SECTIONS[step] for step in reversed(steps) if step in _SECTIONS)
+    return next(models, outer)
 
 
 def _unknown_key(key: str, model: type[Keys]) -> tuple[str, str]:
@@ -182,16 +181,16 @@ def _unknown_key(key: str, model: type[Keys]) -> tuple[str, str]:
         # The key itself may be a password: {hunter2} is a mapping to YAML.
         known = listed(model.model_fields)
         return f"unknown key: {known} is expected; a plain password stands in quotes, not in braces", ""
-    foreign = _FOREIGN.get(key.lower(), "")
-    meant = foreign.partition(":")[0]
+    ours = foreign.OURS.get(key.lower(), "")
+    meant = ours.partition(":")[0]
     if meant in model.model_fields:
-        return f'unknown key; did you mean "{foreign}"?', meant
+        return f'unknown key; did you mean "{ours}"?', meant
     section = _section_of(key, model)
     if section:
         return f'unknown key; it belongs under "{section}"', section
-    elsewhere = _elsewhere(key, model)
-    if elsewhere:
-        return f"unknown key; it belongs {elsewhere}", ""
+    where = _elsewhere(key, model)
+    if where:
+        return f"unknown key{where}", ""
     close = nearest(key, model.model_fields)
     return f'unknown key; did you mean "{close}"?' if close else "unknown key", close
 
@@ -202,11 +201,14 @@ def _section_of(key: str, model: type[Keys]) -> str:
 
 
 def _elsewhere(key: str, model: type[Keys]) -> str:
+    """Returns where a key belongs instead, or why nowhere; "" where nobody knows."""
     if key in FileKeys.model_fields and model is not FileKeys:
-        return "at the top level of the file"
-    if key not in AccountKeys.model_fields or model is LogKeys:
-        return ""
-    return "into an account or into defaults" if model is FileKeys else "one level up, beside tls and deliver"
+        return "; it belongs at the top level of the file"
+    if key in AccountKeys.model_fields and model is not LogKeys:
+        where = "into an account or into defaults" if model is FileKeys else "one level up, beside tls and deliver"
+        return f"; it belongs {where}"
+    why = foreign.NEEDLESS.get(key.lower()) if model in {FileKeys, AccountKeys} else None
+    return f": {why}: remove this line" if why else ""
 
 
 def _not_text(value: object) -> str:

@@ -14,24 +14,26 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 from fetchd.config import addresses, fields
 from fetchd.config.sections import (
     DURATION_PATTERN,
+    PROXY_PATTERN,
     DeliverKeys,
     FilePath,
     Keys,
     LogKeys,
     MetricsKeys,
     NoticesKeys,
+    OAuthKeys,
     OneLine,
     OrShort,
     PasswordKeys,
+    ProxyKeys,
     TlsKeys,
     plain_password,
 )
-from fetchd.model import LOGIN_WAYS, FirstPoll, HttpAddress, Proxy, TlsMode, UniqueIdsChanged
+from fetchd.model import LOGIN_WAYS, FirstPoll, HttpAddress, TlsMode, UniqueIdsChanged
 
 SIZE_PATTERN: Final = "^[0-9]+ ?([kKmMgGtT]i?)?[bB]?$"
 
 _SIZE: Final = {"type": "string", "pattern": SIZE_PATTERN}
-_PROXY: Final = "^(none|(socks5h?|http)://.+)$"
 _DURATION: Final = {"type": "string", "pattern": DURATION_PATTERN}
 _COUNT: Final = {"type": "integer", "minimum": 1}
 _PORT: Final = {"type": "integer", "minimum": 1, "maximum": addresses.LAST_PORT}
@@ -48,7 +50,7 @@ AccountName = Annotated[
 class AccountKeys(Keys):
     """One POP3 account, or what all accounts have in common (`defaults`).
 
-    A key that an account gives replaces the default as a whole: `tls: none` leaves nothing of a default `tls: {…}`.
+    A key that an account gives replaces the default as a whole: `tls: starttls` leaves nothing of a default `tls: {…}`.
     """
 
     example: ClassVar[str] = "alice-gmx: {host: pop.gmx.net, user: alice@gmx.net, password: {…}, deliver: {…}}"
@@ -59,7 +61,11 @@ class AccountKeys(Keys):
         examples=["pop.gmx.net", "unix:/run/pop3.sock"],
     )
     port: int | None = Field(
-        default=None, ge=1, le=addresses.LAST_PORT, description="Default: 995 with `tls: implicit`, 110 otherwise."
+        default=None,
+        ge=1,
+        le=addresses.LAST_PORT,
+        description="The server's TCP port. Default: 995 with `tls: implicit`, 110 otherwise.",
+        examples=[995],
     )
     tls: Annotated[
         TlsKeys,
@@ -69,6 +75,9 @@ class AccountKeys(Keys):
     user: OneLine | None = Field(default=None, description="The name to log in with.", examples=["alice@gmx.net"])
     password: Annotated[PasswordKeys, BeforeValidator(plain_password), OrShort(type="string")] | None = Field(
         default=None, description="Where the password comes from, or the password itself (a warning says why not)."
+    )
+    oauth: OAuthKeys | None = Field(
+        default=None, description="Log in with OAuth 2 tokens instead of a password; `fetchd login NAME` gets them."
     )
     deliver: DeliverKeys | None = Field(default=None, description="Where the mail goes.")
     leave_on_server: Annotated[
@@ -96,13 +105,19 @@ class AccountKeys(Keys):
         BeforeValidator(fields.size_limit),
         WithJsonSchema({"anyOf": [_COUNT, _SIZE, _NO_LIMIT]}),
     ] = Field(
-        default=None, description="Larger messages stay on the server, with a warning and a metric. Default: `none`."
+        default=None,
+        description="Larger messages stay on the server, with a warning and a metric. Default: `none`.",
+        examples=["50MB"],
     )
     max_messages: Annotated[
         Annotated[int, Field(ge=1)] | None,
         BeforeValidator(fields.count_limit),
         WithJsonSchema({"anyOf": [_COUNT, _NO_LIMIT]}),
-    ] = Field(default=None, description="The most messages that one poll fetches; the next goes on. Default: `none`.")
+    ] = Field(
+        default=None,
+        description="The most messages that one poll fetches; the next goes on. Default: `none`.",
+        examples=[1000],
+    )
     interval: Annotated[
         int, BeforeValidator(partial(fields.duration, least=1, most=366 * _DAY)), WithJsonSchema(_DURATION)
     ] = Field(default=300, description="How often the account is polled. Default: 5m.", examples=["5m"])
@@ -117,7 +132,11 @@ class AccountKeys(Keys):
     ] = Field(default=3600, description="How long one session may take as a whole. Default: 1h.")
     login_timeout: Annotated[
         int | None, BeforeValidator(partial(fields.duration, least=1, most=_DAY)), WithJsonSchema(_DURATION)
-    ] = Field(default=None, description="How long the login may take as a whole. Default: twice the `timeout`.")
+    ] = Field(
+        default=None,
+        description="How long the login may take as a whole. Default: twice the `timeout`.",
+        examples=["2m"],
+    )
     minimum_rate: Annotated[
         int,
         BeforeValidator(fields.rate),
@@ -134,10 +153,13 @@ class AccountKeys(Keys):
         examples=["192.0.2.10"],
     )
     proxy: Annotated[
-        Proxy | None, BeforeValidator(addresses.proxy), WithJsonSchema({"type": "string", "pattern": _PROXY})
+        ProxyKeys | None,
+        BeforeValidator(addresses.proxy_short),
+        OrShort(type="string", pattern=f"^none$|{PROXY_PATTERN}"),
     ] = Field(
         default=None,
-        description="Connect through a proxy: `socks5://[user:password@]host:port`, or `http://…`. `none`: directly.",
+        description="Connect through a proxy: `socks5://[user:password@]host:port`, or `http://…`; or a mapping of "
+        "`url` and `password`. `none`: directly.",
         examples=["socks5://127.0.0.1:9050"],
     )
     mechanism: Annotated[str, BeforeValidator(fields.mechanism), WithJsonSchema({"enum": ["auto", *LOGIN_WAYS]})] = (
@@ -150,8 +172,8 @@ class AccountKeys(Keys):
     )
     allow_plaintext_password: bool = Field(
         default=False,
-        description="Whether the password may go over an unprotected line to a host that is not this one "
-        "(`tls: none`). Everyone on the way can read it.",
+        description="Whether the password may go over an unprotected line (TLS mode `none`) to a host that is not this "
+        "one. Everyone on the way can read it.",
     )
 
 

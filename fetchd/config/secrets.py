@@ -5,17 +5,15 @@ command has a deadline), nothing takes more than :data:`LIMIT_OCTETS`, and no er
 what a command printed.
 """
 
-import contextlib
 import os
-import selectors
-import signal
+import shlex
 import stat
-import subprocess
-import time
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from fetchd.command import Command, Ended, Excess, Stderr
 from fetchd.config.units import quoted
 from fetchd.errors import SecretError
 from fetchd.model import (
@@ -24,6 +22,7 @@ from fetchd.model import (
     SecretCredential,
     SecretEnv,
     SecretFile,
+    SecretKeyring,
     SecretSource,
     SecretValue,
 )
@@ -32,8 +31,6 @@ LIMIT_OCTETS: Final = 64 * 2**10
 """The largest secret, in octets. An OAuth token is a few thousand."""
 COMMAND_TIMEOUT: Final = 30.0
 """Seconds a command may take."""
-_REAP_TIMEOUT: Final = 5.0
-"""Seconds to wait for a process that was killed; one that is stuck in the kernel is left to it."""
 
 
 class SecretReader:
@@ -41,14 +38,14 @@ class SecretReader:
 
     Args:
         environ: the process's environment: for ``env:``, ``credential:`` and for commands to run in.
-        timeout: seconds a command may take.
+        timeout: seconds a command, or the keyring, may take.
     """
 
     def __init__(self, environ: Mapping[str, str], *, timeout: float = COMMAND_TIMEOUT) -> None:
         self._environ = environ
         self._timeout = timeout
         self._closed = False
-        self._running: set[_Command] = set()  # adding, discarding and copying are one step each to other threads
+        self._running: set[Command] = set()  # adding, discarding and copying are one step each to other threads
 
     def close(self) -> None:
         """Ends the commands that run, whichever thread waits for them, and lets no other begin.
@@ -90,16 +87,44 @@ class SecretReader:
             case SecretCommand(argv):
                 where = f"password command {quoted(os.path.basename(argv[0]))}"
                 return where, _without_line_end(self._output(argv, where))
+            case SecretKeyring(service, user):
+                where = f"keyring entry {quoted(service)} of {quoted(user)}"
+                return where, self._keyring(service, user, where)
 
     def _output(self, argv: tuple[str, ...], where: str) -> bytes:
+        ended = self._ended(argv, where)
+        if ended.failure:
+            raise SecretError(f"{where} {ended.failure}")
+        return ended.output
+
+    def _keyring(self, service: str, user: str, where: str) -> bytes:
+        from fetchd.config import keyring_entry  # noqa: PLC0415 - only where there is such a password
+
+        # -P: no module of ours in the program's directory stands in for one of Python's.
+        ended = self._ended((sys.executable, "-P", keyring_entry.__file__, service, user), where)
+        told: dict[int | None, str] = {
+            keyring_entry.Outcome.NO_ENTRY: f"is not there: {shlex.join(('keyring', 'set', service, user))} makes it",
+            keyring_entry.Outcome.NO_LIBRARY: "cannot be read: install fetchd[keyring]",
+            keyring_entry.Outcome.NO_KEYRING: "cannot be read: no keyring runs here, as is usual for a service: "
+            "write password: {file: …}, or name a backend in $PYTHON_KEYRING_BACKEND",
+            keyring_entry.Outcome.LOCKED: "cannot be read: the keyring is locked: unlock it",
+            keyring_entry.Outcome.FAILED: f"cannot be read: {shlex.join(('keyring', 'get', service, user))} says why",
+        }
+        if ended.failure:
+            raise SecretError(f"{where} {told.get(ended.code, ended.failure)}")
+        return ended.output
+
+    def _ended(self, argv: tuple[str, ...], where: str) -> Ended:
         if self._closed:
             raise SecretError(f"{where} is not run: fetchd is ending")
-        command = _Command(argv, where, environ=self._environ)
+        command = _started(argv, where, environ=self._environ)
         self._running.add(command)
         try:
             if self._closed:  # since it was started, perhaps before it was in the set
                 command.kill()
-            return command.output(self._timeout)
+            return command.wait(self._timeout, limit=LIMIT_OCTETS, excess=Excess.REFUSE)
+        except OSError as error:
+            raise SecretError(f"{where}: its output cannot be read: {error.strerror}") from error
         finally:
             self._running.discard(command)
 
@@ -143,79 +168,10 @@ def _file(path: Path, where: str) -> bytes:
     return octets
 
 
-class _Command:
-    """One run of a command, in a process group of its own so that all of it can be ended."""
-
-    def __init__(self, argv: tuple[str, ...], where: str, *, environ: Mapping[str, str]) -> None:
-        self._where = where
-        try:
-            self._process = subprocess.Popen(  # noqa: S603 - the configuration's owner chose the command; no shell
-                argv,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                # What a command says on stderr may quote the secret, and would end up in the journal.
-                stderr=subprocess.DEVNULL,
-                env=dict(environ),
-                start_new_session=True,
-                bufsize=0,
-            )
-        except OSError as error:
-            raise SecretError(f"{where} cannot be run: {error.strerror}") from error
-        except ValueError:
-            raise SecretError(f"{where} cannot be run: its words hold a NUL") from None
-
-    def output(self, timeout: float) -> bytes:
-        """Returns what the command prints, once it has ended well. Waits ``timeout`` seconds, then ends it."""
-        deadline = time.monotonic() + timeout
-        try:
-            octets = self._drain(deadline)
-            code = self._wait(max(0.0, deadline - time.monotonic())) if octets is not None else None
-        except OSError as error:
-            raise SecretError(f"{self._where}: its output cannot be read: {error.strerror}") from error
-        finally:
-            self._end()
-        if octets is None or code is None:
-            raise SecretError(f"{self._where} did not end within {timeout:g} s")
-        if code:
-            how = f"was ended by signal {-code}" if code < 0 else f"failed with exit code {code}"
-            raise SecretError(f"{self._where} {how}")
-        return octets
-
-    def _drain(self, deadline: float) -> bytes | None:
-        """Returns all output, or None where the deadline comes first."""
-        assert self._process.stdout is not None
-        fd = self._process.stdout.fileno()
-        octets = b""
-        with selectors.DefaultSelector() as selector:
-            selector.register(fd, selectors.EVENT_READ)
-            while True:
-                left = deadline - time.monotonic()
-                if left <= 0 or not selector.select(left):
-                    return None
-                more = os.read(fd, LIMIT_OCTETS)
-                if not more:
-                    return octets
-                octets += more
-                if len(octets) > LIMIT_OCTETS:
-                    raise SecretError(f"{self._where} printed more than {LIMIT_OCTETS >> 10} KiB")
-
-    def _wait(self, timeout: float) -> int | None:
-        try:
-            return self._process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            return None
-
-    def kill(self) -> None:
-        """Kills it with its children, unless it has ended; from any thread. :meth:`output` notices."""
-        # Not yet waited for, so its id, which is its group's too, cannot have gone to anyone else.
-        if self._process.returncode is None:
-            # A command that became another user (sudo) is not ours to kill.
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-
-    def _end(self) -> None:
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-        if self._process.returncode is None:
-            self.kill()
-            self._wait(_REAP_TIMEOUT)
+def _started(argv: tuple[str, ...], where: str, *, environ: Mapping[str, str]) -> Command:
+    try:
+        return Command(argv, environ=environ, stderr=Stderr.DROPPED)
+    except OSError as error:
+        raise SecretError(f"{where} cannot be run: {error.strerror}") from error
+    except ValueError:
+        raise SecretError(f"{where} cannot be run: its words hold a NUL") from None

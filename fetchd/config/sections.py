@@ -3,6 +3,7 @@
 They are pydantic models, see ``schema.py`` for the rules that all of them follow.
 """
 
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final
@@ -23,15 +24,25 @@ from pydantic_core import PydanticCustomError
 from fetchd.config import addresses, fields
 from fetchd.config.paths import Anchor
 from fetchd.config.units import format_duration
-from fetchd.model import Secret, TlsMode
+from fetchd.model import PROXY_EXPECTED, Proxy, Secret, TlsMode
 
 DURATION_PATTERN: Final = "^[0-9]+ ?[smhdw]$"
+PROXY_PATTERN: Final = "^(socks5h?|http)://.+$"
+
+
+def _options(entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yields what an ``anyOf`` allows, and what an ``anyOf`` within it does."""
+    for option in entry.get("anyOf", ()):
+        if option.keys() == {"anyOf"}:
+            yield from _options(option)
+        else:
+            yield option
 
 
 def as_written(schema: dict[str, Any]) -> None:
     """Turns a model's JSON Schema into that of the YAML: no key takes null, and a default is what one would write."""
     for entry in schema.get("properties", {}).values():
-        options = [option for option in entry.get("anyOf", ()) if option != {"type": "null"}]
+        options = [option for option in _options(entry) if option != {"type": "null"}]
         if len(options) == 1:
             del entry["anyOf"]
             entry.update(options[0])
@@ -40,7 +51,7 @@ def as_written(schema: dict[str, Any]) -> None:
         default = entry.pop("default", None)
         if entry.get("pattern") == DURATION_PATTERN and default is not None:
             entry["default"] = format_duration(default)
-        elif default is not None and not isinstance(default, dict):
+        elif default not in (None, "") and not isinstance(default, dict):
             entry["default"] = default
 
 
@@ -175,22 +186,46 @@ class TlsKeys(Keys):
             default=None,
             description="SHA-256 fingerprint of the server's certificate (hex, colons or not): trusted instead of any "
             "authority, for servers with a self-signed certificate.",
+            examples=[":".join(["5E"] * 32)],
         )
     )
     client_cert: FilePath | None = Field(
-        default=None, description="PEM file of the certificate that fetchd shows the server."
+        default=None,
+        description="PEM file of the certificate that fetchd shows the server.",
+        examples=["/etc/fetchd/alice.pem"],
     )
     client_key: FilePath | None = Field(
-        default=None, description="PEM file of that certificate's key; absent: it is in `client_cert` too."
+        default=None,
+        description="PEM file of that certificate's key. Default: it is in `client_cert` too.",
+        examples=["/etc/fetchd/alice.key"],
     )
     server_name: Annotated[str, AfterValidator(addresses.host_name)] | None = Field(
-        default=None, description="The name that the certificate must have, where it is not `host`."
+        default=None,
+        description="The name that the certificate must have. Default: the `host`.",
+        examples=["pop.example.com"],
     )
 
     @model_validator(mode="after")
     def _key_needs_certificate(self) -> "TlsKeys":
         if self.client_key and not self.client_cert:
             raise ValueError("client_key is of no use without client_cert")
+        return self
+
+
+class KeyringKeys(Keys):
+    """Which entry of the system's keyring holds the password."""
+
+    example: ClassVar[str] = "keyring: {service: gmx, user: alice}"
+
+    service: OneLine | None = Field(default=None, description="What the entry is for.", examples=["gmx"])
+    user: OneLine | None = Field(
+        default=None, description="Whose entry it is. Default: the `user` of the account.", examples=["alice"]
+    )
+
+    @model_validator(mode="after")
+    def _has_service(self) -> "KeyringKeys":
+        if self.service is None:
+            raise ValueError("service is missing")
         return self
 
 
@@ -201,7 +236,8 @@ class PasswordKeys(Keys):
 
     file: FilePath | None = Field(
         default=None,
-        description="A file that holds the password; one line end after it is ignored.",
+        description="A file that holds the password; one line end after it is ignored. So does a secret of Docker, "
+        "Podman or Kubernetes, at the path where that is mounted.",
         examples=["/run/secrets/gmx"],
     )
     env: Annotated[str, AfterValidator(fields.variable)] | None = Field(
@@ -219,6 +255,14 @@ class PasswordKeys(Keys):
     credential: Annotated[str, AfterValidator(fields.credential)] | None = Field(
         default=None,
         description="A systemd credential (`LoadCredential=NAME:…`) that holds the password.",
+        examples=["gmx"],
+    )
+    keyring: (
+        Annotated[KeyringKeys, BeforeValidator(partial(fields.short_for, key="service")), OrShort(type="string")] | None
+    ) = Field(
+        default=None,
+        description="An entry of the system's keyring (needs the extra: `fetchd[keyring]`), as `keyring set SERVICE "
+        "USER` makes it: the service, or a mapping of `service` and `user`.",
         examples=["gmx"],
     )
 
@@ -242,6 +286,102 @@ class PlainPassword(PasswordKeys):
 def plain_password(value: object) -> object:
     """Returns a password that stands in the configuration as the model of one; a mapping as it is."""
     return PlainPassword(value=Secret(fields.one_line(value).encode())) if isinstance(value, str) else value
+
+
+class ProxyKeys(Keys):
+    """The proxy to connect through."""
+
+    example: ClassVar[str] = "proxy: {url: 'socks5://alice@127.0.0.1:1080', password: {file: /run/secrets/proxy}}"
+
+    url: Annotated[
+        Proxy | None, BeforeValidator(addresses.proxy), WithJsonSchema({"type": "string", "pattern": PROXY_PATTERN})
+    ] = Field(
+        default=None,
+        description="`socks5://[user[:password]@]host:port`, or `http://…`. User and password are percent-encoded.",
+        examples=["socks5://127.0.0.1:1080"],
+    )
+    password: Annotated[PasswordKeys, BeforeValidator(plain_password), OrShort(type="string")] | None = Field(
+        default=None, description="Where the proxy's password comes from, so that it does not stand in the URL."
+    )
+
+    @model_validator(mode="after")
+    def _password_fits(self) -> "ProxyKeys":
+        if self.url is None:
+            raise ValueError("url is missing")
+        if bool(self.url.user) is not (self.url.password is not None or self.password is not None):
+            what = "a user and no password" if self.url.user else "a password and no user"
+            raise ValueError(f"{what}: {PROXY_EXPECTED}, or password: {{file: …}} beside url")
+        if self.url.password is not None and self.password is not None:
+            raise ValueError("a password stands in url and beside it: remove one of them")
+        return self
+
+
+class OAuthKeys(Keys):
+    """Logging in with OAuth 2, instead of a password: `fetchd login NAME` gets the tokens, and fetchd renews them."""
+
+    example: ClassVar[str] = "oauth: {provider: microsoft, client_id: …}"
+
+    provider: (
+        Annotated[
+            str,
+            BeforeValidator(partial(fields.choice, known=fields.OAUTH_PROVIDERS)),
+            WithJsonSchema({"enum": list(fields.OAUTH_PROVIDERS)}),
+        ]
+        | None
+    ) = Field(
+        default=None, description="Who gives the tokens: `google`, `microsoft`, or `custom` with endpoints of its own."
+    )
+    client_id: Annotated[str, AfterValidator(fields.one_word)] | None = Field(
+        default=None,
+        description="The application's id, as the provider gave it when you registered one (docs/oauth.md).",
+        examples=["9e5f94bc-e8a4-4e73-b8be-63364c29d753"],
+    )
+    client_secret: Annotated[PasswordKeys, BeforeValidator(plain_password), OrShort(type="string")] | None = Field(
+        default=None, description="The application's secret, where it has one; written like a `password`."
+    )
+    tenant: Annotated[str, AfterValidator(fields.tenant)] | None = Field(
+        default=None,
+        description="Of `microsoft`: `common` (the default), `organizations`, `consumers`, or an organisation's.",
+        examples=["common"],
+    )
+    scope: OneLine | None = Field(
+        default=None,
+        description="What to ask for. Default: what the provider wants for POP3; nothing for `custom`.",
+        examples=["mail.read offline_access"],
+    )
+    authorization_endpoint: Annotated[str, AfterValidator(addresses.endpoint)] | None = Field(
+        default=None,
+        description="Of `custom`: the URL of the page that a browser opens.",
+        examples=["https://login.example.com/authorize"],
+    )
+    token_endpoint: Annotated[str, AfterValidator(addresses.endpoint)] | None = Field(
+        default=None,
+        description="Of `custom`: the URL that gives tokens.",
+        examples=["https://login.example.com/token"],
+    )
+    device_authorization_endpoint: Annotated[str, AfterValidator(addresses.endpoint)] | None = Field(
+        default=None,
+        description="Of `custom`: the URL that begins a login on any device (RFC 8628).",
+        examples=["https://login.example.com/device"],
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "OAuthKeys":
+        missing = [key for key in ("provider", "client_id") if getattr(self, key) is None]
+        if missing:
+            verb = "is" if len(missing) == 1 else "are"
+            raise ValueError(f"{fields.listed(missing, 'and')} {verb} missing")
+        endpoints = [key for key in OAuthKeys.model_fields if key.endswith("_endpoint") and getattr(self, key)]
+        if self.provider != "custom" and endpoints:
+            raise ValueError(f"{endpoints[0]} goes with provider: custom; those of {self.provider} are known")
+        if self.provider == "custom" and (self.token_endpoint is None or len(endpoints) == 1):
+            raise ValueError(
+                "provider: custom needs a token_endpoint, and an authorization_endpoint or a "
+                "device_authorization_endpoint"
+            )
+        if self.tenant is not None and self.provider != "microsoft":
+            raise ValueError("a tenant goes with provider: microsoft")
+        return self
 
 
 class DeliverKeys(Keys):

@@ -6,16 +6,17 @@ Python parser, speak of tokens and nodes, and may quote the line, which may hold
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 import yaml
+
+from fetchd.values import value
 
 _SECOND_COLON: Final = re.compile(r"\s*(?:- )?[^\s#'\"{\[][^#]*?: .*$")
 _NO_SPACE_AFTER_COLON: Final = re.compile(r"\s*[A-Za-z0-9_.@+-]+:[^\s/]")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Trouble:
     """A parse error: the parser's words, and the 0-based lines and columns it points at."""
 

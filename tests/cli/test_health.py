@@ -36,7 +36,7 @@ def daemon(config: Path, check: Check) -> ControlServer:
 
 
 def said(capsys: pytest.CaptureFixture[str], config: Path) -> tuple[int, str, str]:
-    code = cli.run(["-c", str(config), "health"])
+    code = cli.invoke(["-c", str(config), "health"])
     output = capsys.readouterr()
     return code, output.out, output.err
 

@@ -12,17 +12,21 @@ from fetchd.demo import DemoServer
 TOP_LEVEL = frozenset(
     {
         # what the rest of this environment may need
-        *("authlib", "httpx", "jinja2", "psycopg", "requests", "cryptography", "pygments"),
+        *("authlib", "httpx", "jinja2", "keyring", "psycopg", "requests", "cryptography", "pygments"),
         # ours, where they are used: a terminal, a log line, http:, a proxy, SCRAM
         *("rich", "structlog", "prometheus_client", "python_socks", "scramp"),
         # the standard library's heavy ones
         *("asyncio", "concurrent", "logging", "http", "wsgiref", "xml", "unittest"),
+        *("bz2", "json", "lzma", "shutil", "tempfile", "zipfile"),
     }
 )
 MODULES = frozenset(
     {
+        *("fetchd.cli.completion", "fetchd.cli.version", "fetchd.config.json_schema", "fetchd.config.keyring_entry"),
         *("fetchd.cli.check", "fetchd.cli.demo", "fetchd.cli.progress", "fetchd.demo"),
         *("fetchd.observe.console", "fetchd.observe.http", "fetchd.observe.metrics"),
+        *("fetchd.delivery.mbox", "importlib.metadata"),
+        *("fetchd.trial", "fetchd.hints", "fetchd.providers", "fetchd.config.hazards"),
         *(
             "fetchd.cli.health",
             "fetchd.cli.status",

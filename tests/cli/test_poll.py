@@ -46,7 +46,7 @@ def daemon(config: Path) -> Iterator[list[PollAnswer]]:
 
 
 def said(capsys: pytest.CaptureFixture[str], config: Path, *names: str) -> tuple[int, str, str]:
-    code = cli.run(["-c", str(config), "poll", *names])
+    code = cli.invoke(["-c", str(config), "poll", *names])
     output = capsys.readouterr()
     return code, output.out, output.err
 

@@ -70,6 +70,15 @@ def test_a_bar_shows_messages_octets_rate_and_time_left() -> None:
         assert re.fullmatch(r"alice-gmx 2/12 2\.2/3\.4 MB [\d.,]+ \w+/s \d:\d\d:\d\d", screen.bar("alice-gmx"))
 
 
+def test_a_failure_has_what_is_known_of_the_provider_behind_it() -> None:
+    screen = Screen()
+    with screen.progress as progress:
+        progress(events.PollStarted("alice"))
+        result = PollResult("alice")
+        progress(events.PollFailed("alice", Outcome.AUTH, "refused", "later", result, 1.0, "POP3 may be off."))
+    assert "alice  refused: POP3 may be off." in screen.text
+
+
 def test_octets_alone_move_the_bar_but_not_for_every_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chunks come by the thousand: they are added up, and shown ten times a second."""
     screen = Screen()

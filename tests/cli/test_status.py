@@ -107,11 +107,31 @@ def test_all_is_well_is_exit_code_0(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout.splitlines()[0]) == (0, "None of 2 accounts is polled yet.")
 
 
-def test_no_store_and_no_daemon_is_one_clear_line(tmp_path: Path) -> None:
+def test_before_the_first_poll_every_account_is_new(tmp_path: Path) -> None:
+    """Who has just written a configuration asks this first: there is no store yet, and nothing is wrong."""
+    done = run(write(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"Nothing was polled yet: there is no store at {tmp_path}/fetchd.db." in done.stdout
+    assert [line.split()[:2] for line in done.stdout.splitlines()[-2:]] == [["alice", "not"], ["bob", "not"]]
+    assert not (tmp_path / "fetchd.db").exists()
+
+
+def test_a_store_that_cannot_be_read_and_no_daemon_is_one_clear_line(tmp_path: Path) -> None:
+    (tmp_path / "fetchd.db").mkdir()
+    (tmp_path / "fetchd.db" / "fetchd.db").write_text("no store")
     done = run(write(tmp_path))
     assert done.returncode == 1
     assert done.stdout == ""
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_locale_without_a_letter_of_ours_is_no_error(tmp_path: Path) -> None:
+    """The table has a dash that Latin-1 does not have."""
+    command = [*COMMAND, "-c", str(write(tmp_path)), "status"]
+    env = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run(command, capture_output=True, env=env, timeout=60, stdin=subprocess.DEVNULL, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"never         \\u2013" in done.stdout
 
 
 def test_watching_needs_a_terminal(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ NAMELESS = "a Unix socket has no name to verify a certificate for: write tls: no
 DURATION = "write a whole number and a unit, as in 30s, 5m, 2h, 14d or 1w"
 ONE_ACCOUNT = "alice-gmx: {host: pop.gmx.net, user: alice@gmx.net, password: {…}, deliver: {…}}"
 NAMES = "a name is 1 to 64 of the characters A-Z a-z 0-9 . _ @ + - and begins with a letter or a digit"
+KEPT_LOG = "fetchd logs to standard error, for systemd or a redirection to keep"
 SECRET = "{env: ALICE}"
 MAILDIR = "{maildir: /home/alice/Maildir}"
 
@@ -98,7 +99,29 @@ MISTAKES: list[tuple[str, str, list[str]]] = [
         good("password", "pasword"),
         ['5: accounts.alice.pasword: unknown key; did you mean "password"?'],
     ),
-    ("ssl", good(after="ssl: true"), ['7: accounts.alice.ssl: unknown key; did you mean "tls"?']),
+    ("ssl", good(after="ssl: true"), ['7: accounts.alice.ssl: unknown key; did you mean "tls: implicit"?']),
+    *(
+        (f"{name}, as {program} calls it", good(after=f"{name}: x"), [f"7: accounts.alice.{name}: unknown key{said}"])
+        for program, name, said in [
+            ("fetchmail", "keep", '; did you mean "leave_on_server: true"?'),
+            ("fetchmail", "protocol", ": fetchd speaks POP3 and nothing else: remove this line"),
+            ("fetchmail", "mda", '; did you mean "deliver: {maildir: …}"?'),
+            ("fetchmail", "sslcertck", ": fetchd verifies certificates always: remove this line"),
+            ("fetchmail", "sslfingerprint", '; did you mean "tls: {fingerprint: …}"?'),
+            ("fetchmail", "pass", '; did you mean "password"?'),
+            ("getmail", "read_all", '; did you mean "first_poll"?'),
+            ("getmail", "max_message_size", '; did you mean "max_size"?'),
+            ("getmail", "message_log", f": {KEPT_LOG}: remove this line"),
+            ("mpop", "passwordeval", '; did you mean "password: {command: …}"?'),
+            ("mpop", "tls_starttls", '; did you mean "tls: starttls"?'),
+            ("mpop", "killsize", '; did you mean "max_size"?'),
+        ]
+    ),
+    (
+        "protocol at the top",
+        good(before="protocol: pop3\n"),
+        ["1: protocol: unknown key: fetchd speaks POP3 and nothing else: remove this line"],
+    ),
     (
         "delete_after",
         good(after="delete_after: 3d"),
@@ -198,8 +221,8 @@ MISTAKES: list[tuple[str, str, list[str]]] = [
         good(SECRET, "{hunter2}"),
         [
             (
-                "5: accounts.alice.password: unknown key: file, env, command or credential is expected; a plain "
-                "password stands in quotes, not in braces"
+                "5: accounts.alice.password: unknown key: file, env, command, credential or keyring is expected; a "
+                "plain password stands in quotes, not in braces"
             )
         ],
     ),
@@ -211,7 +234,7 @@ MISTAKES: list[tuple[str, str, list[str]]] = [
     (
         "two sources",
         good(SECRET, "{env: A, file: /a}"),
-        ["5: accounts.alice.password: exactly one of file, env, command or credential is expected"],
+        ["5: accounts.alice.password: exactly one of file, env, command, credential or keyring is expected"],
     ),
     (
         "a variable with $",
@@ -232,6 +255,21 @@ MISTAKES: list[tuple[str, str, list[str]]] = [
                 "LoadCredential=NAME:…, without a /"
             )
         ],
+    ),
+    (
+        "an entry of the keyring without its service",
+        good("env: ALICE", "keyring: {user: alice}"),
+        ["5: accounts.alice.password.keyring: service is missing"],
+    ),
+    (
+        "a misspelt service of the keyring",
+        good("env: ALICE", "keyring: {servce: gmx}"),
+        ['5: accounts.alice.password.keyring: unknown key; did you mean "service"?'],
+    ),
+    (
+        "a list for the keyring",
+        good("env: ALICE", "keyring: [gmx]"),
+        ["5: accounts.alice.password.keyring: a mapping is expected, as in keyring: {service: gmx, user: alice}"],
     ),
     (
         "an open quote in a command",
@@ -329,7 +367,7 @@ MISTAKES: list[tuple[str, str, list[str]]] = [
     ),
     (
         "a certificate for a socket, asked for",
-        good("pop.gmx.net", "unix:/run/pop3.sock", after="tls: {mode: starttls, ca_file: /etc/ssl/ca.pem}"),
+        good("pop.gmx.net", "unix:/run/pop3.sock", after="tls: {mode: starttls, ca_file: /etc/passwd}"),
         [f"7: accounts.alice.tls: {NAMELESS}"],
     ),
     (
@@ -341,6 +379,46 @@ MISTAKES: list[tuple[str, str, list[str]]] = [
         "a proxy that is no URL",
         good(after="proxy: 127.0.0.1:9050"),
         ["7: accounts.alice.proxy: expected socks5://[user:password@]host:port, or http:// likewise"],
+    ),
+    (
+        "a proxy's user without a password",
+        good(after="proxy: socks5://alice@127.0.0.1:9050"),
+        [
+            (
+                "7: accounts.alice.proxy: a user and no password: expected socks5://[user:password@]host:port, or "
+                "http:// likewise, or password: {file: …} beside url"
+            )
+        ],
+    ),
+    (
+        "a proxy's password without a user",
+        good(after="proxy: {url: socks5://127.0.0.1:9050, password: {env: P}}"),
+        [
+            (
+                "7: accounts.alice.proxy: a password and no user: expected socks5://[user:password@]host:port, or "
+                "http:// likewise, or password: {file: …} beside url"
+            )
+        ],
+    ),
+    (
+        "a proxy's password twice",
+        good(after="proxy: {url: socks5://a:hunter2@127.0.0.1:9050, password: {env: P}}"),
+        ["7: accounts.alice.proxy: a password stands in url and beside it: remove one of them"],
+    ),
+    (
+        "a proxy without its URL",
+        good(after="proxy: {password: {env: P}}"),
+        ["7: accounts.alice.proxy: url is missing"],
+    ),
+    (
+        "a URL of a proxy in braces",
+        good(after="proxy: {socks5://a:hunter2@127.0.0.1:9050}"),
+        ["7: accounts.alice.proxy: unknown key"],
+    ),
+    (
+        "two sources of a proxy's password",
+        good(after="proxy: {url: socks5://a@127.0.0.1:9050, password: {env: P, file: /p}}"),
+        ["7: accounts.alice.proxy.password: exactly one of file, env, command, credential or keyring is expected"],
     ),
     (
         "a number for a proxy",

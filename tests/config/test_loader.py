@@ -23,6 +23,7 @@ from fetchd.model import (
     SecretCredential,
     SecretEnv,
     SecretFile,
+    SecretKeyring,
     SecretValue,
     Settings,
     Tls,
@@ -270,6 +271,21 @@ def test_a_default_can_be_undone(write: Callable[..., Path]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("written", "source"),
+    [
+        ("{env: P}", SecretEnv("P")),
+        ('"hunter2"', SecretValue(Secret(b"hunter2"))),
+        ("{keyring: proxy}", SecretKeyring("proxy", "a b")),
+    ],
+)
+def test_a_proxys_password_may_stand_beside_its_url(written: str, source: object, write: Callable[..., Path]) -> None:
+    text = good(after=f"proxy: {{url: 'socks5://a%20b@proxy.example:1080', password: {written}}}")
+    account = load(write(text), environ=ENVIRON).accounts["alice"]
+    assert account.proxy == Proxy(ProxyKind.SOCKS5, "proxy.example", 1080, user="a b")
+    assert account.proxy_password == source
+
+
+@pytest.mark.parametrize(
     ("mechanism", "is_fine"),
     [("CRAM-MD5", True), ("apop", True), ("SCRAM-SHA-256", True), ("PLAIN", False), ("USER", False), ("auto", False)],
 )
@@ -395,12 +411,14 @@ def test_a_home_that_nobody_knows_is_said_at_the_path(
         ("{env: ALICE}", SecretEnv("ALICE")),
         ("{command: [a, 'b c']}", SecretCommand(("a", "b c"))),
         ("{credential: gmx}", SecretCredential("gmx")),
+        ("{keyring: gmx}", SecretKeyring("gmx", "alice@gmx.net")),
+        ("{keyring: {service: gmx, user: bob}}", SecretKeyring("gmx", "bob")),
         ('"hunter2"', SecretValue(Secret(b"hunter2"))),
         ("grün geheim", SecretValue(Secret("grün geheim".encode()))),
         ('" leading and trailing "', SecretValue(Secret(b" leading and trailing "))),
     ],
 )
-def test_a_password_has_five_sources(written: str, source: object, write: Callable[..., Path], tmp_path: Path) -> None:
+def test_a_password_has_six_sources(written: str, source: object, write: Callable[..., Path], tmp_path: Path) -> None:
     settings = load(write(good(SECRET, written)), environ=ENVIRON)
     expected = SecretFile(tmp_path / "secret") if source == "file" else source
     assert settings.accounts["alice"].password == expected

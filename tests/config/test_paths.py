@@ -50,7 +50,7 @@ def test_no_configuration_is_an_error_that_lists_the_places(tmp_path: Path, syst
         find_config(None, {"HOME": str(tmp_path)})
     assert str(refused.value) == (
         f"no configuration found: looked for {tmp_path}/.config/fetchd/fetchd.yaml and {system}; "
-        "name one with -c FILE or $FETCHD_CONFIG"
+        "fetchd init writes one, -c FILE names one"
     )
 
 

@@ -41,6 +41,12 @@ accounts:
     host: pop.example.org
     deliver: {{mbox: /var/mail/carol}}
   dave: {{user: d, host: d.x, password: {MARKER}, deliver: {{mbox: m}}}}
+  frank:
+    user: frank
+    host: f.x
+    password: {{keyring: {{service: gmx, user: frank}}}}
+    deliver: {{mbox: /var/mail/frank}}
+    proxy: {{url: "http://frank@proxy.example:1080", password: {MARKER}}}
   eve: {{user: e, host: e.x, password: {{command: "echo {MARKER}"}}, deliver: {{mbox: m}}}}
 """
 
@@ -76,7 +82,7 @@ def without_commands(found: Examined) -> Examined:
 
 def test_the_whole_file_loads_so_that_breaking_it_means_something(path: Path) -> None:
     path.write_text(TEXT)
-    assert set(load(path, environ=ENVIRON).accounts) == {"alice", "bob", "carol", "dave", "eve"}
+    assert set(load(path, environ=ENVIRON).accounts) == {"alice", "bob", "carol", "dave", "eve", "frank"}
     assert MARKER not in said(path, TEXT)
 
 
@@ -126,6 +132,12 @@ BREAKS = [
     ("proxy: ", "proxy:"),
     ("proxy: ", "proxy "),
     ("proxy: socks5", "proxy: ftp"),
+    ("proxy: {url: ", "proxy: {"),
+    ('1080", password: ', '1080", '),
+    ('"http://frank@proxy.example:1080", ', ""),
+    ("url: ", "urll: "),
+    ("{keyring: {service: ", "{keyring: {"),
+    ("{keyring: {", "{keyring: [{"),
     ("proxy: socks5://", "proxy: "),
     (":1080", ":port"),
     (":1080", ":99999"),

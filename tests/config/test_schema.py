@@ -13,17 +13,42 @@ from fetchd.config.paths import Anchor
 from fetchd.config.schema import AccountKeys, FileKeys
 from fetchd.config.sections import (
     DeliverKeys,
+    KeyringKeys,
     Keys,
     LogKeys,
     MetricsKeys,
     NoticesKeys,
+    OAuthKeys,
     PasswordKeys,
     PlainPassword,
+    ProxyKeys,
     TlsKeys,
 )
-from fetchd.model import Account, LogSettings, MetricsSettings, NoticeSettings, Policy, Secret, Settings, Tls
+from fetchd.model import (
+    Account,
+    LogSettings,
+    MetricsSettings,
+    NoticeSettings,
+    Policy,
+    Secret,
+    SecretOAuth,
+    Settings,
+    Tls,
+)
 
-MODELS = [FileKeys, AccountKeys, TlsKeys, PasswordKeys, DeliverKeys, LogKeys, MetricsKeys, NoticesKeys]
+MODELS = [
+    FileKeys,
+    AccountKeys,
+    TlsKeys,
+    PasswordKeys,
+    DeliverKeys,
+    LogKeys,
+    MetricsKeys,
+    NoticesKeys,
+    KeyringKeys,
+    OAuthKeys,
+    ProxyKeys,
+]
 EXAMPLE = Path(__file__).parents[2] / "config/fetchd.yaml"
 
 
@@ -39,7 +64,9 @@ def test_every_key_has_a_description(model: type[Keys]) -> None:
 def test_everything_that_an_account_is_has_a_key() -> None:
     renamed = {"target": "deliver", "delete_after": "leave_on_server"}
     wanted = {renamed.get(field.name, field.name) for model in (Account, Policy) for field in fields(model)}
-    assert wanted - {"name", "policy"} == set(AccountKeys.model_fields)
+    assert wanted - {"name", "policy", "proxy_password"} == set(AccountKeys.model_fields) - {"oauth"}
+    resolved = {"account", "user"}  # the account's own
+    assert {field.name for field in fields(SecretOAuth)} - resolved == set(OAuthKeys.model_fields)
     assert {field.name for field in fields(Tls)} == set(TlsKeys.model_fields)
     assert {field.name for field in fields(LogSettings)} == set(LogKeys.model_fields)
     assert {field.name for field in fields(MetricsSettings)} == set(MetricsKeys.model_fields)
@@ -108,7 +135,7 @@ def test_the_big_example_shows_every_key() -> None:
     assert set(data) == set(FileKeys.model_fields)
     accounts = [data["defaults"], *data["accounts"].values()]
     assert set().union(*accounts) == set(AccountKeys.model_fields)
-    for key, model in (("tls", TlsKeys), ("password", PasswordKeys), ("deliver", DeliverKeys)):
+    for key, model in (("tls", TlsKeys), ("password", PasswordKeys), ("deliver", DeliverKeys), ("proxy", ProxyKeys)):
         shown = set().union(*(a[key] for a in accounts if isinstance(a.get(key), dict)))
         assert shown | {"owner"} >= set(model.model_fields), key
     assert "owner: bob" in EXAMPLE.read_text()
