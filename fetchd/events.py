@@ -6,13 +6,13 @@ raw and is escaped by who shows it. No event can carry a secret.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import ClassVar
 
 from fetchd.model import Outcome, PollResult, SkipReason, UniqueId
+from fetchd.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Event:
     """The root of all events; ``name`` and ``level`` (debug, info, warning, error) belong to the class."""
 
@@ -24,7 +24,7 @@ Emit = Callable[[Event], None]
 """How an event is said. Never raises, and is safe to call from any thread."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AccountEvent(Event):
     """The root of the events that concern one account."""
 
@@ -34,7 +34,7 @@ class AccountEvent(Event):
 # ── one poll ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PollStarted(AccountEvent):
     """A worker takes the account in hand."""
 
@@ -42,7 +42,7 @@ class PollStarted(AccountEvent):
     level: ClassVar[str] = "debug"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Traced(AccountEvent):
     """One line of the session, said only where level debug is logged.
 
@@ -57,7 +57,7 @@ class Traced(AccountEvent):
     line: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class LoggedIn(AccountEvent):
     """The session is in the TRANSACTION state.
 
@@ -77,7 +77,7 @@ class LoggedIn(AccountEvent):
     capabilities: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Planned(AccountEvent):
     """The maildrop is listed and the plan is made; ``octets`` and ``fetch_octets`` are the server's claims."""
 
@@ -91,7 +91,7 @@ class Planned(AccountEvent):
     skip: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Received(AccountEvent):
     """More octets of the message in hand arrived: for progress bars, never logged."""
 
@@ -100,7 +100,7 @@ class Received(AccountEvent):
     octets: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MessageDelivered(AccountEvent):
     """A message is published in its target, durably."""
 
@@ -111,7 +111,7 @@ class MessageDelivered(AccountEvent):
     file: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MessageSkipped(AccountEvent):
     """A message is left on the server. ``octets`` is the server's claim, None where it made none."""
 
@@ -123,14 +123,14 @@ class MessageSkipped(AccountEvent):
     text: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TooLarge(MessageSkipped):
     """A message is larger than ``max_size``: someone should know."""
 
     level: ClassVar[str] = "warning"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class DeletionWithheld(MessageSkipped):
     """Messages are due to be deleted, but may be others than those delivered: see ``model.Fate.UNPROVEN``."""
 
@@ -142,7 +142,7 @@ class DeletionWithheld(MessageSkipped):
     )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SizesDiffer(AccountEvent):
     """Some messages, of all that were retrieved, had other sizes than the server had announced: does it mix them up?"""
 
@@ -152,7 +152,7 @@ class SizesDiffer(AccountEvent):
     of: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MessagesDeleted(AccountEvent):
     """The server confirmed, by +OK to QUIT, that these are deleted."""
 
@@ -161,7 +161,7 @@ class MessagesDeleted(AccountEvent):
     count: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class DeletionRefused(AccountEvent):
     """The server will not delete some messages that are delivered; it is asked again at the next poll."""
 
@@ -171,7 +171,7 @@ class DeletionRefused(AccountEvent):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class DeletionUnconfirmed(AccountEvent):
     """QUIT was not answered by +OK: what it would have deleted is settled at the next poll."""
 
@@ -181,7 +181,7 @@ class DeletionUnconfirmed(AccountEvent):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Recovered(AccountEvent):
     """An earlier run ended in the middle; what it left in staging is settled now.
 
@@ -198,7 +198,7 @@ class Recovered(AccountEvent):
     discarded: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class UnknownAccountHasMail(AccountEvent):
     """The store has never heard of this account, yet its target holds mail that fetchd delivered: a lost store.
 
@@ -219,7 +219,7 @@ class UnknownAccountHasMail(AccountEvent):
     )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class StoreIsOlder(AccountEvent):
     """The target holds mail of a later time than the store knows of: an older store was put back.
 
@@ -237,21 +237,29 @@ class StoreIsOlder(AccountEvent):
     )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class FirstPollOf(AccountEvent):
-    """The store has never heard of this account: everything listed is new, unless ``first_poll: skip``.
-
-    ``target_has_mail`` says whether there is mail in the target, none of which is known to be this account's.
-    """
+    """The store has never heard of this account: everything listed is new, unless ``first_poll: skip``."""
 
     name: ClassVar[str] = "account.first_poll"
+    messages: int
+    text: str = "the first poll: all mail that is listed counts as new"
+
+
+@value
+class FirstPollAmidMail(AccountEvent):
+    """The store has never heard of this account, and in its target there is mail already."""
+
+    name: ClassVar[str] = "account.first_poll_amid_mail"
     level: ClassVar[str] = "warning"
     messages: int
-    target_has_mail: bool = False
-    text: str = "first poll: nothing is remembered of this account, so all listed mail counts as new"
+    text: str = (
+        "nothing is remembered of this account, so all mail that is listed counts as new; "
+        "what another program has put into the target before comes again (fetchd import --seen would prevent it)"
+    )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PollDone(AccountEvent):
     """The poll ended well. ``took`` is seconds."""
 
@@ -260,9 +268,12 @@ class PollDone(AccountEvent):
     took: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PollFailed(AccountEvent):
-    """The poll ended in an error; what was delivered before it stays delivered."""
+    """The poll ended in an error; what was delivered before it stays delivered.
+
+    ``hint`` says what that most likely means at this provider; None where nothing is known of it.
+    """
 
     name: ClassVar[str] = "poll.failed"
     level: ClassVar[str] = "warning"
@@ -271,25 +282,25 @@ class PollFailed(AccountEvent):
     retry: str
     result: PollResult
     took: float
+    hint: str | None = None
 
 
 # ── the store ────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class StoreCreated(Event):
     """No store was found where one should be; a new, empty one was made."""
 
     name: ClassVar[str] = "store.created"
-    level: ClassVar[str] = "warning"
     path: str
     text: str = (
-        "a new, empty store: right on the first start, otherwise the state directory has been lost "
-        "(a container without a volume?) and mail kept on the servers may be fetched again"
+        "a new, empty store, as it should be on the first start; later it means that the state directory was lost "
+        "(a container without a volume?)"
     )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ClockWasAhead(AccountEvent):
     """The clock was ahead while mail was delivered, and is set back: that mail counts as first seen now.
 
@@ -303,7 +314,7 @@ class ClockWasAhead(AccountEvent):
     text: str = "recorded at a time that is yet to come: their days on the server count from now on"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AccountRenamed(AccountEvent):
     """The store knew this maildrop under another name, which the configuration does not use any more."""
 
@@ -311,10 +322,48 @@ class AccountRenamed(AccountEvent):
     was: str
 
 
+# ── OAuth 2 ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@value
+class TokenRenewed(AccountEvent):
+    """The account has a new access token.
+
+    Attributes:
+        expires_at: when it runs out, Unix seconds; None where the provider does not say.
+    """
+
+    name: ClassVar[str] = "oauth.renewed"
+    level: ClassVar[str] = "debug"
+    expires_at: float | None
+
+
+@value
+class LoginExpires(AccountEvent):
+    """When somebody has to run ``fetchd login`` again: said when it becomes known, and when it changes.
+
+    Attributes:
+        at: Unix seconds, in the past where the provider has ended the login already; None where nobody can tell.
+    """
+
+    name: ClassVar[str] = "oauth.login_expires"
+    level: ClassVar[str] = "debug"
+    at: float | None
+
+
+@value
+class RenewalFailed(AccountEvent):
+    """An access token could not be renewed ahead of time; the one in hand is good for a while yet."""
+
+    name: ClassVar[str] = "oauth.renewal_failed"
+    level: ClassVar[str] = "warning"
+    error: str
+
+
 # ── the daemon ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class DaemonStarted(Event):
     """The configuration is live."""
 
@@ -325,7 +374,7 @@ class DaemonStarted(Event):
     state: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ConfigWarning(Event):
     """Something in the configuration works but will hurt."""
 
@@ -334,7 +383,7 @@ class ConfigWarning(Event):
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Reloaded(Event):
     """SIGHUP: the new configuration is live."""
 
@@ -345,7 +394,7 @@ class Reloaded(Event):
     changed: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ReloadFailed(Event):
     """SIGHUP: the new configuration is bad; the old one keeps running."""
 
@@ -354,14 +403,14 @@ class ReloadFailed(Event):
     problems: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PollAllRequested(Event):
     """SIGUSR1: every account is due now."""
 
     name: ClassVar[str] = "daemon.poll_all"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PollScheduled(AccountEvent):
     """When the account is polled next. ``at`` is Unix seconds, ``delay`` seconds from now.
 
@@ -376,7 +425,7 @@ class PollScheduled(AccountEvent):
     retry: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Stopping(Event):
     """A signal asked us to stop; sessions in hand finish their message or drop it."""
 
@@ -385,7 +434,7 @@ class Stopping(Event):
     sessions: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Stopped(Event):
     """The end. ``abandoned`` are accounts whose session did not end in time; the next start settles them."""
 
@@ -393,7 +442,7 @@ class Stopped(Event):
     abandoned: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class InternalError(AccountEvent):
     """A bug in fetchd: the poll ended, the daemon goes on. ``trace`` is for the bug report."""
 
@@ -403,7 +452,7 @@ class InternalError(AccountEvent):
     trace: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class HttpListening(Event):
     """The HTTP endpoint is up."""
 

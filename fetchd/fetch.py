@@ -14,11 +14,19 @@ from contextlib import suppress
 from typing import Final
 
 from fetchd import events
-from fetchd.errors import AccountError, NetworkError, POP3Error, ProtocolError, StoreError, printable
+from fetchd.errors import (
+    AccountError,
+    AuthenticationError,
+    NetworkError,
+    POP3Error,
+    ProtocolError,
+    StoreError,
+    printable,
+)
 from fetchd.intake import Intake, Tally
-from fetchd.model import Account, Deletion, Fate, MessageRef, Plan, PollResult, SkipReason, UniqueId
+from fetchd.model import Account, Deletion, Fate, MessageRef, Plan, PollResult, SecretOAuth, SkipReason, UniqueId
 from fetchd.plan import all_known, make_plan, nothing_to_do
-from fetchd.ports import Maildrop, StopSignal, World
+from fetchd.ports import Connect, Maildrop, Secrets, StopSignal, World
 from fetchd.recovery import Listing, meet, publish_committed, settle_unknown
 
 _SHOWN: Final = 40
@@ -47,18 +55,35 @@ def poll_account(account: Account, stop: StopSignal, *, world: World) -> PollRes
         with suppress(StoreError):
             world.store.poll_ended(account.name, tally.result(), error=str(error), now=world.now())
         took = world.clock.monotonic() - began
-        world.emit(events.PollFailed(account.name, error.outcome, str(error), error.retry.value, tally.result(), took))
+        world.emit(
+            events.PollFailed(
+                account.name,
+                error.outcome,
+                str(error),
+                error.retry.value,
+                tally.result(),
+                took,
+                _hint(account, error),
+            )
+        )
         raise
     result = tally.result()
     world.emit(events.PollDone(account.name, result, world.clock.monotonic() - began))
     return result
 
 
+def _hint(account: Account, error: AccountError) -> str | None:
+    try:
+        from fetchd.hints import hint  # noqa: PLC0415 - the table of providers, for a poll that failed
+    except OSError:  # it may have failed for want of descriptors: then there is none for a module either
+        return None
+    return hint(account.host, error) or None
+
+
 def _poll(account: Account, stop: StopSignal, *, world: World, tally: Tally) -> None:
     delivery = world.open_delivery(account)
     unknown = publish_committed(account, delivery, world=world, tally=tally)
-    password = world.secrets.reveal(account.password)
-    with world.connect(account, password) as maildrop:
+    with log_in(account, connect=world.connect, secrets=world.secrets) as maildrop:
         listing = read_listing(maildrop, remembers=lambda: bool(world.store.seen(account.name)))
         _say_logged_in(account, maildrop, world=world)  # what it can do, it says on the same trip
         tally.maildrop_messages, tally.maildrop_octets = listing.messages, listing.octets
@@ -78,6 +103,26 @@ def _poll(account: Account, stop: StopSignal, *, world: World, tally: Tally) -> 
         deletable = intake.delivered if account.policy.delete_after == 0 else []
         marked = _mark_for_deletion(account, maildrop, [*plan.delete, *deletable], world=world)
         _quit(account, maildrop, marked, world=world, tally=tally)
+
+
+def log_in(account: Account, *, connect: Connect, secrets: Secrets) -> Maildrop:
+    """Returns a session that is logged in.
+
+    A server that refuses an access token does not say whether it has run out, was revoked or is wrong: it is renewed
+    once, and tried once more in a new session.
+
+    Raises:
+        AccountError: it cannot be logged in.
+    """
+    source = account.password
+    secret = secrets.reveal(source)
+    try:
+        return connect(account, secret)
+    except AuthenticationError:
+        renewed = secrets.renew(source, secret) if isinstance(source, SecretOAuth) else None
+        if renewed is None:
+            raise
+    return connect(account, renewed)
 
 
 def read_listing(maildrop: Maildrop, *, remembers: Callable[[], bool]) -> Listing:
@@ -127,7 +172,7 @@ def _plan(account: Account, listing: Listing, *, world: World, known: bool) -> P
         now=world.now(),
         forgotten=plan.forgotten,
         settled=plan.settled,
-        known=all_known(digest, listing.count, seen, plan) if listing.has_unique_ids and listing.is_complete else None,
+        known=all_known(digest, seen, plan) if listing.has_unique_ids and listing.is_complete else None,
     )
     _say_younger(account, younger, world=world)
     return plan

@@ -7,14 +7,14 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Protocol
 
 from fetchd.model import PollResult
 from fetchd.schedule import Prompted
+from fetchd.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Finished:
     """A worker's message: a poll ended. Exactly one of ``result`` and ``error`` is set."""
 
@@ -23,21 +23,21 @@ class Finished:
     error: BaseException | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Signal:
     """A signal arrived."""
 
     number: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Knock:
     """Somebody asks whether the main loop turns: it calls ``answer``, which returns at once and raises nothing."""
 
     answer: Callable[[], object]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PollAnswer:
     """What comes of a :class:`PollRequest`: either accounts were told, or there are none of some names."""
 
@@ -46,7 +46,7 @@ class PollAnswer:
     known: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PollRequest:
     """Somebody wants accounts polled now, all where ``names`` is empty.
 

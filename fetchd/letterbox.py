@@ -4,15 +4,16 @@ It is none of the account's messages: its file bears the name of a sender that n
 nor a lost store takes it for one. There is no commit: a notice that a crash loses is told again (``notices.py``).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from fetchd.errors import DeliveryError
 from fetchd.model import Account, Committed, MaildirTarget, target_text
 from fetchd.names import NO_UNIQUE_ID, message_name
 from fetchd.ports import World
+from fetchd.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Letterbox:
     """Puts messages into Maildirs. An mbox takes none: an append that a crash cuts short is the store's to mend."""
 

@@ -6,11 +6,13 @@ that means something only within one session.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import IntEnum, StrEnum
 from pathlib import Path
 from typing import Final, NewType
 from urllib.parse import unquote, urlsplit
+
+from fetchd.values import value
 
 POP3_PORT: Final = 110
 """RFC 1939 §3."""
@@ -51,43 +53,77 @@ class Secret:
         raise TypeError("a Secret is not pickled")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SecretFile:
     """The secret is a file's content, less one trailing line end."""
 
     path: Path
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SecretEnv:
     """The secret is an environment variable's value."""
 
     variable: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SecretCommand:
     """The secret is what a command prints, less one trailing line end; run without a shell."""
 
     argv: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SecretCredential:
     """The secret is a systemd credential: the file of that name in ``$CREDENTIALS_DIRECTORY``."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
+class SecretKeyring:
+    """The secret is an entry of the system's keyring: what it is for, and whose it is."""
+
+    service: str
+    user: str
+
+
+@value
 class SecretValue:
     """The secret stands in the configuration itself."""
 
     value: Secret
 
 
-SecretSource = SecretFile | SecretEnv | SecretCommand | SecretCredential | SecretValue
+SecretSource = SecretFile | SecretEnv | SecretCommand | SecretCredential | SecretKeyring | SecretValue
 """Where a secret is to be had. It is read anew at every login, so that a rotated password needs no reload."""
+
+
+@value
+class SecretOAuth:
+    """The secret is an OAuth 2 access token that ``fetchd login`` got, and that fetchd renews.
+
+    Attributes:
+        account: whose token it is, and what its file is called by.
+        user: the mailbox, to be proposed to who logs in.
+        provider: ``google``, ``microsoft`` or ``custom``; the endpoints and the scope of the first two are known.
+        client_id, client_secret: of the application that the account's owner registered; not every one has a secret.
+        tenant: Microsoft's; "" for any.
+        scope: what to ask for; "" for the provider's usual.
+        authorization_endpoint, token_endpoint, device_authorization_endpoint: URLs, of ``custom`` alone.
+    """
+
+    account: str
+    user: str
+    provider: str
+    client_id: str
+    client_secret: SecretSource | None = None
+    tenant: str = ""
+    scope: str = ""
+    authorization_endpoint: str = ""
+    token_endpoint: str = ""
+    device_authorization_endpoint: str = ""
 
 
 # ── an account, as configured ────────────────────────────────────────────────────────────────────────────────────
@@ -101,7 +137,7 @@ class TlsMode(StrEnum):
     NONE = "none"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Tls:
     """The TLS settings of one account; chain and host name are verified unless ``fingerprint`` pins the certificate.
 
@@ -146,7 +182,7 @@ class ProxyKind(StrEnum):
     HTTP = "http"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Proxy:
     """A proxy to connect through; it resolves the server's name. TLS goes through it to the server."""
 
@@ -157,29 +193,33 @@ class Proxy:
     password: Secret | None = None
 
 
-def parse_proxy(url: str) -> Proxy:
+PROXY_EXPECTED: Final = "expected socks5://[user:password@]host:port, or http:// likewise"
+
+
+def parse_proxy(url: str, *, password_apart: bool = False) -> Proxy:
     """Returns the proxy that a URL names: ``socks5://[user:password@]host:port``, or ``http://…`` for CONNECT.
 
-    ``socks5h`` is another name for ``socks5``. User and password may be percent-encoded.
+    ``socks5h`` is another name for ``socks5``. User and password may be percent-encoded. ``password_apart`` allows a
+    user without a password.
 
     Raises:
         ValueError: it is none; the message never repeats the URL, for there may be a password in it.
     """
-    expected = "expected socks5://[user:password@]host:port, or http:// likewise"
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
         kind = ProxyKind("socks5" if parts.scheme == "socks5h" else parts.scheme)
     except ValueError:
-        raise ValueError(expected) from None  # the error itself quotes what it could not read
+        raise ValueError(PROXY_EXPECTED) from None  # the error itself quotes what it could not read
     beyond = parts.path.strip("/") or parts.query or parts.fragment
-    if not (host and port) or beyond or bool(parts.username) is not bool(parts.password):
-        raise ValueError(expected)
+    half = not parts.username if parts.password else parts.username and not password_apart
+    if not (host and port) or beyond or half:
+        raise ValueError(PROXY_EXPECTED)
     password = Secret(unquote(parts.password).encode()) if parts.password else None
     return Proxy(kind, host, port, user=unquote(parts.username or ""), password=password)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Owner:
     """The user with whose rights fetchd, where it runs as root, works in a mailbox, and whose the mail is.
 
@@ -194,7 +234,7 @@ class Owner:
     groups: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MaildirTarget:
     """Deliver into this Maildir; ``create_parents`` allows creating the directories above it too."""
 
@@ -203,7 +243,7 @@ class MaildirTarget:
     owner: Owner | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MboxTarget:
     """Append to this mbox (mboxrd quoting)."""
 
@@ -244,7 +284,7 @@ class UniqueIdsChanged(StrEnum):
     SKIP = "skip"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Policy:
     """What to fetch from an account, and what to delete there.
 
@@ -262,7 +302,7 @@ class Policy:
     max_messages: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Account:
     """One POP3 account as configured.
 
@@ -275,6 +315,7 @@ class Account:
         minimum_rate: octets a second; a reply that comes in slower for a minute ends the session. 0: no such limit.
         source_address: the IP address of ours to connect from; None leaves that to the system.
         proxy: to connect through; None connects directly.
+        proxy_password: where the proxy's password is to be had, if it does not stand in ``proxy``.
         mechanism: the one way to log in, as ``POP3Session.login`` takes it; "" for the strongest that is offered.
     """
 
@@ -283,7 +324,7 @@ class Account:
     port: int
     tls: Tls
     user: str
-    password: SecretSource
+    password: SecretSource | SecretOAuth
     target: Target
     policy: Policy = Policy()
     interval: float = 300.0
@@ -294,10 +335,11 @@ class Account:
     minimum_rate: int = 100
     source_address: str | None = None
     proxy: Proxy | None = None
+    proxy_password: SecretSource | None = None
     mechanism: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class LogSettings:
     """How events are written: ``format`` is auto, console or json; ``level`` debug, info, warning or error."""
 
@@ -305,14 +347,14 @@ class LogSettings:
     level: str = "info"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MetricsSettings:
     """What /metrics tells: ``per_account`` series, or sums over all accounts."""
 
     per_account: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class NoticeSettings:
     """Who is told that an account fails, and that it is well again.
 
@@ -329,7 +371,7 @@ class NoticeSettings:
     deliver: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class HttpAddress:
     """Where the status page, metrics and health are served.
 
@@ -341,7 +383,7 @@ class HttpAddress:
     port: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Settings:
     """A whole configuration file, checked. ``warnings`` are lines about what works but will hurt."""
 
@@ -360,7 +402,7 @@ class Settings:
 # ── what a server says ───────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Reply:
     """One status reply.
 
@@ -375,7 +417,7 @@ class Reply:
     code: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MessageInfo:
     """One line of LIST: a message number and the size in octets that the server claims (a hint, never a promise)."""
 
@@ -383,7 +425,7 @@ class MessageInfo:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Capabilities:
     """The answer to CAPA (RFC 2449 §5): each capability in upper case, with its parameters as sent."""
 
@@ -400,7 +442,7 @@ class Capabilities:
 # ── what is listed, what is remembered, what to do ───────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MessageRef:
     """One message of a listing: its number in this session, its unique-id, and the size the server claims.
 
@@ -424,7 +466,7 @@ class Fate(IntEnum):
     names now may be another message (RFC 1939 §7), so that is neither fetched again nor ours to delete."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Seen:
     """What the store remembers of one unique-id of an account.
 
@@ -441,7 +483,7 @@ class Seen:
     listed: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Deletion:
     """What DELE and QUIT asked for under one unique-id, for the next listing to settle, whatever QUIT's answer was.
 
@@ -454,7 +496,24 @@ class Deletion:
     size: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
+class Remembered:
+    """What the store has of an account that a plan needs; by default, of one that it never heard of.
+
+    Attributes:
+        known: whether the account was ever polled to the end of a listing.
+        seen, troubled, deletions: see ``fetchd.plan.make_plan``.
+        not_before: Unix seconds at which the server lets us in again (LOGIN-DELAY); 0 if it never said.
+    """
+
+    known: bool = False
+    seen: Mapping[UniqueId, Seen] = field(default_factory=dict)
+    troubled: Mapping[UniqueId, int] = field(default_factory=dict)
+    deletions: "Mapping[UniqueId, Deletion]" = field(default_factory=dict)
+    not_before: int = 0
+
+
+@value
 class AllKnown:
     """A listing of which everything is known, so that there is nothing to do when it comes again.
 
@@ -481,7 +540,7 @@ class SkipReason(StrEnum):
     """It is due to be deleted, but may be another message than the one delivered: see :attr:`Fate.UNPROVEN`."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Skip:
     """A message that this poll leaves alone, and why."""
 
@@ -489,7 +548,7 @@ class Skip:
     reason: SkipReason
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Plan:
     """What one poll does, in the order of message numbers.
 
@@ -517,7 +576,7 @@ class Plan:
 # ── a message on its way to disk ─────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Staged:
     """A complete message in the staging directory, not yet visible to anybody.
 
@@ -530,7 +589,7 @@ class Staged:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Committed:
     """A staged message that the store has recorded for its target: it will be published, whatever happens.
 
@@ -546,7 +605,7 @@ class Committed:
     target: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class LastCommit:
     """What the store knows of the names of an account's messages: one that is newer shows that the store is older.
 
@@ -565,7 +624,7 @@ class LastCommit:
     latest: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Placement:
     """Where a batch is being appended to an mbox: recorded before the first octet is written.
 
@@ -586,7 +645,7 @@ class Placement:
     done: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Failing:
     """That an account fails: since when (Unix seconds), how many polls in a row, and whether that was told."""
 
@@ -595,7 +654,7 @@ class Failing:
     told: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AccountRecord:
     """What the store tells of an account. Times are Unix seconds, None where there was none.
 
@@ -631,7 +690,7 @@ class Outcome(StrEnum):
     INTERNAL = "internal"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PollResult:
     """One poll of one account, finished.
 

@@ -11,12 +11,12 @@ Maildir++ has it, which saves readers a look at the file; they append more, such
 """
 
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Final
 
 from fetchd.model import UniqueId
+from fetchd.values import value
 
 NO_UNIQUE_ID: Final = UniqueId(b"")
 """Stands for the unique-id of a message whose server has no UIDL. No server can send it (RFC 1939 §7)."""
@@ -25,7 +25,7 @@ _SIZE: Final = re.compile(r",S=(\d{1,19})(?![^,:])")
 _PATTERN: Final = re.compile(r"(\d{1,19})\.F([0-9a-f]{16})([0-9a-f]{24})R([0-9a-f]{8,16})(?:\.|$)")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MessageName:
     """What a name says: Unix seconds of staging, and the digests (hex) of the account and of the unique-id."""
 

@@ -24,7 +24,7 @@ backup): known, so not fetched. But that is no proof, so it is never DELEd: ``Fa
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Final
 
@@ -43,12 +43,10 @@ from fetchd.model import (
     UniqueId,
     UniqueIdsChanged,
 )
+from fetchd.values import value
 
 GUARD_MINIMUM: Final = 5
 """Fewer messages than this, listed or remembered, never raise the alarm that all unique-ids changed."""
-
-WORTH_REMEMBERING: Final = 1_000
-"""Fewer messages than this are compared with all that is remembered, rather than to write down that all are known."""
 
 TRIED_ANYWAY: Final = 86_400
 """Seconds without a session that a troubled message broke, after which one is tried though there is other work."""
@@ -131,16 +129,15 @@ def make_plan(
     return replace(common, fetch=fetch, skip=skip + unproven)
 
 
-def all_known(listing: bytes, messages: int, seen: Mapping[UniqueId, Seen], plan: Plan) -> AllKnown | None:
+def all_known(listing: bytes, seen: Mapping[UniqueId, Seen], plan: Plan) -> AllKnown | None:
     """Returns what to write down of a listing, so that the next one like it needs no plan; None where it does.
 
     Args:
         listing: its digest, as in ``AllKnown.listing``.
-        messages: of it.
         seen: what is remembered; all of it that is listed, where the plan is empty.
         plan: made for it.
     """
-    if messages < WORTH_REMEMBERING or plan != Plan():
+    if plan != Plan():
         return None
     ours = (entry.first_seen for entry in seen.values() if entry.listed and entry.fate is not Fate.SKIPPED)
     return AllKnown(listing, min(ours, default=None))
@@ -260,7 +257,7 @@ def _may_be_the_same(ref: MessageRef, deletions: Mapping[UniqueId, Deletion]) ->
     return asked is None or asked.size is None or ref.size is None or asked.size == ref.size
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _SortedOut:
     """The listing, less what is known and stays: each message in one of these, in the order of message numbers."""
 

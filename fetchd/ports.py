@@ -5,7 +5,6 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -23,11 +22,13 @@ from fetchd.model import (
     Placement,
     PollResult,
     Secret,
+    SecretOAuth,
     SecretSource,
     Seen,
     Staged,
     UniqueId,
 )
+from fetchd.values import value
 
 Write = Callable[[bytes | bytearray | memoryview], object]
 """Takes the next octets of a message body; the buffer is valid only during the call."""
@@ -58,13 +59,22 @@ class StopSignal(Protocol):
 
 
 class Secrets(Protocol):
-    """Where passwords come from."""
+    """Where passwords and access tokens come from."""
 
-    def reveal(self, source: SecretSource) -> Secret:
-        """Returns the secret.
+    def reveal(self, source: SecretSource | SecretOAuth) -> Secret:
+        """Returns the secret; an access token that is about to run out is renewed first.
 
         Raises:
             SecretError: it cannot be had, is empty, or holds CR, LF or NUL.
+            NetworkError: the token has run out, and who renews it cannot be reached now.
+        """
+        ...
+
+    def renew(self, source: SecretOAuth, refused: Secret) -> Secret | None:
+        """Returns another access token in place of one that a server refused; None where another would be no better.
+
+        Raises:
+            SecretError, NetworkError: as :meth:`reveal`.
         """
         ...
 
@@ -72,7 +82,7 @@ class Secrets(Protocol):
 # ── the server ───────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Retrieved:
     """One RETR answered in full: ``octets`` passed to the sink, or the server's refusal of that one message."""
 
@@ -81,7 +91,7 @@ class Retrieved:
     refused: MessageRefusedError | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class InStep:
     """The server was asked for proof that all that was retrieved so far is what it is said to be.
 
@@ -91,7 +101,7 @@ class InStep:
     proven: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Deleted:
     """One DELE answered: marked for deletion, or refused."""
 
@@ -99,7 +109,7 @@ class Deleted:
     refused: MessageRefusedError | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Survey:
     """What is in a maildrop, as the server claims.
 
@@ -133,6 +143,16 @@ class Maildrop(Protocol):
     @property
     def tls_version(self) -> str:
         """The TLS protocol in use, for example ``TLSv1.3``; "" on a plain line."""
+        ...
+
+    @property
+    def tls_cipher(self) -> str:
+        """The cipher suite in use, as OpenSSL names it; "" on a plain line."""
+        ...
+
+    @property
+    def certificate_expires(self) -> float | None:
+        """When the server's certificate runs out, Unix seconds; None on a plain line, and where it is pinned."""
         ...
 
     def capabilities(self) -> Capabilities:
@@ -359,6 +379,13 @@ class Store(Protocol):
         """Remembers listed messages as seen without fetching them; one copy for each time a unique-id occurs."""
         ...
 
+    def take_over(self, account: str, known: Mapping[UniqueId, Seen], *, now: int) -> None:
+        """Remembers what another program fetched before us. The account is known from here on.
+
+        What is known already keeps its earliest ``first_seen`` and its larger count; a repetition changes nothing.
+        """
+        ...
+
     def listed(
         self,
         account: str,
@@ -442,7 +469,7 @@ class Lane(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class BatchLimits:
     """When a batch is closed, whichever comes first; ``seconds`` bounds how long mail stays invisible.
 
@@ -454,7 +481,7 @@ class BatchLimits:
     seconds: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class World:
     """What the use case works with; ``app.py`` fills it.
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from hashlib import blake2b
+from itertools import islice
 from typing import Final
 
 from fetchd import events
@@ -29,6 +30,8 @@ from fetchd.model import (
 from fetchd.names import NO_UNIQUE_ID, MessageName, parse_name, uid_digest
 from fetchd.ports import Delivery, Survey, World
 
+_SOME: Final = 4096
+"""Unique-ids of a listing that are in hand at a time."""
 FLOOD: Final = 20
 """As many messages that were probably delivered before are not fetched again without somebody having said so."""
 
@@ -59,15 +62,22 @@ class Listing:
     def refs(self) -> tuple[MessageRef, ...]:
         """Each message, in the order of message numbers: 100 octets and a microsecond for each."""
         if self._uids is None:
-            return tuple(MessageRef(number, None, self._sizes[number]) for number in sorted(self._sizes))
-        return tuple(MessageRef(number, self._uids[number], self._sizes.get(number)) for number in sorted(self._uids))
+            return tuple(MessageRef(number, None, size) for number, size in sorted(self._sizes.items()))
+        sizes = dict(self._sizes.items())  # of many, a compact mapping was made, which is slow to ask for each
+        return tuple(MessageRef(number, uid, sizes.get(number)) for number, uid in sorted(self._uids.items()))
 
     def digest(self) -> bytes:
         """Returns what ``AllKnown.listing`` is: the same for the same unique-ids in the same order.
 
-        No unique-id holds a line feed, so that where one ends and the next begins is certain.
+        No unique-id holds a line feed, so that where one ends and the next begins is certain. Of a million of them, not
+        all become objects at a time.
         """
-        return blake2b(b"\n".join((self._uids or {}).values()), digest_size=16).digest()
+        digest = blake2b(digest_size=16)
+        uids = iter((self._uids or {}).values())
+        while some := [*islice(uids, _SOME)]:
+            digest.update(b"\n".join(some))
+            digest.update(b"\n")
+        return digest.digest()
 
 
 def publish_committed(account: Account, delivery: Delivery, *, world: World, tally: Tally) -> Sequence[str]:
@@ -162,7 +172,8 @@ def meet(account: Account, listing: Listing, *, world: World, delivery: Delivery
         if names:
             _meet_again(account, listing, names, world=world)
         elif listing.refs and account.policy.delete_after != 0:
-            world.emit(events.FirstPollOf(name, len(listing.refs), target_has_mail=delivery.has_mail()))
+            first = events.FirstPollAmidMail if delivery.has_mail() else events.FirstPollOf
+            world.emit(first(name, len(listing.refs)))
         return bool(names)
     if not store.is_listed_since_opened(name):
         last = store.last_commit(name)

@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Final
 
 from fetchd.errors import Retry
+from fetchd.values import value
 
 JITTER: Final = 0.1
 """Every delay is stretched or shrunk by up to this part of it, so that accounts do not march in step."""
@@ -25,7 +26,7 @@ HOLD: Final = 24 * 3600.0
 """Seconds that an account on hold waits, unless a reload or a SIGUSR1 comes first."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Slot:
     """What the schedule needs to know of an account: its name, its host (for the limit), its interval in seconds."""
 
@@ -34,7 +35,7 @@ class Slot:
     interval: float
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Prompted:
     """What it means that an account is to be polled now.
 

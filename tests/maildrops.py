@@ -58,7 +58,8 @@ class FakeServer:
 class FakeMaildrop:
     """One session with a :class:`FakeServer`; satisfies :class:`fetchd.ports.Maildrop`."""
 
-    tls_version = ""
+    tls_version = tls_cipher = ""
+    certificate_expires = None
     mechanism = "USER"
 
     def __init__(self, server: FakeServer) -> None:

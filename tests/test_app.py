@@ -14,11 +14,24 @@ from freezegun import freeze_time
 
 from fetchd import events
 from fetchd.app import App, SystemClock, _Connector, _pages, log_to
+from fetchd.config import SecretReader
 from fetchd.errors import NetworkError, SecretError
 from fetchd.inbox import Knock
-from fetchd.model import HttpAddress, LogSettings, Proxy, ProxyKind, Secret, SecretCommand, Tls, TlsMode, parse_proxy
+from fetchd.model import (
+    HttpAddress,
+    LogSettings,
+    Proxy,
+    ProxyKind,
+    Secret,
+    SecretCommand,
+    SecretFile,
+    Tls,
+    TlsMode,
+    parse_proxy,
+)
 from fetchd.observe.pages import Request
 from fetchd.pop3.session import POP3Session
+from fetchd.pop3.trace import Trace
 from tests.accounts import make_account, make_settings
 from tests.conftest import MakeMailbox
 from tests.e2e.running import http_get
@@ -96,6 +109,33 @@ def test_account_behind_a_proxy_is_reached_and_logged_in_to(
             assert maildrop.stat()[0] == 1
         assert proxy.asked == [("localhost", 995)]
     assert "s3same" not in repr(account)
+
+
+def test_a_proxys_password_is_read_anew_for_every_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And stands in no trace."""
+    said: list[str] = []
+
+    def connect(host: str, port: int, *, proxy: Proxy, trace: Trace, **wishes: object) -> NoReturn:
+        assert proxy.password is not None
+        trace.status(b"-ERR " + proxy.password.reveal())
+        said.append(proxy.password.reveal().decode())
+        raise NetworkError("as far as this test goes")
+
+    monkeypatch.setattr(POP3Session, "connect", connect)
+    secret = tmp_path / "proxy"
+    account = make_account(proxy=Proxy(ProxyKind.HTTP, "p.x", 3128, user="u"), proxy_password=SecretFile(secret))
+    traced: list[events.Event] = []
+    connector = _Connector(trace_to=traced.append, reveal=SecretReader({}).reveal)
+    for password in ("oldproxypass", "newproxypass"):
+        secret.write_text(password)
+        with pytest.raises(NetworkError):
+            connector(account, Secret(b"secret"))
+    assert said == ["oldproxypass", "newproxypass"]
+    assert len(traced) == 2
+    assert "proxypass" not in repr(traced)
+    secret.unlink()
+    with pytest.raises(SecretError, match="No such file"):
+        connector(account, Secret(b"secret"))
 
 
 def test_a_password_command_that_hangs_does_not_outlive_the_app(tmp_path: Path) -> None:

@@ -23,9 +23,11 @@ from fetchd.delivery.mbox import Mbox
 from fetchd.delivery.sightings import Sightings
 from fetchd.delivery.staging import Staging
 from fetchd.errors import (
+    AccountError,
     AuthenticationError,
     DeliveryError,
     Interrupted,
+    MailboxBusyError,
     NetworkError,
     PolicyError,
     POP3Error,
@@ -49,12 +51,13 @@ from fetchd.model import (
     PollResult,
     Reply,
     Secret,
+    SecretOAuth,
     SecretSource,
     SkipReason,
     UniqueId,
     UniqueIdsChanged,
 )
-from fetchd.ports import BatchLimits, Delivery, Survey, World
+from fetchd.ports import BatchLimits, Delivery, Maildrop, Survey, World
 from fetchd.recovery import FLOOD
 from tests.accounts import make_account
 from tests.clocks import FakeClock
@@ -587,6 +590,20 @@ def test_a_message_cut_off_is_not_delivered_and_what_was_whole_is(bench: Bench) 
     assert bench.server.mail == []
 
 
+def test_a_failure_comes_with_what_is_known_of_the_provider(bench: Bench) -> None:
+    """FACTS §5: GMX says "authentication failed" for POP3 that is switched off."""
+
+    def connect(account: Account, password: Secret):
+        raise AuthenticationError("refused", Reply(ok=False, text=b"authentication failed"))
+
+    bench.world = replace(bench.world, connect=connect)
+    for host, hint in (("pop.gmx.net", "GMX says the same"), ("pop.example.org", None)):
+        with pytest.raises(AuthenticationError):
+            bench.poll(host=host)
+        failed = bench.said(events.PollFailed)[-1]
+        assert failed.hint is None if hint is None else str(failed.hint).startswith(hint)
+
+
 def test_a_poisonous_message_never_keeps_the_others_from_coming(bench: Bench) -> None:
     """FACTS §0.3: it breaks every session in which it is tried."""
     fill(bench, 1, 2, 3)
@@ -818,6 +835,74 @@ def test_without_a_password_nobody_is_called(bench: Bench) -> None:
     with pytest.raises(SecretError):
         bench.poll()
     assert bench.server.sessions == 0
+
+
+class Tokens:
+    """``ports.Secrets`` for an account with ``oauth:``: what it gives, and what instead of a refused one."""
+
+    def __init__(self, renewed: Secret | AccountError | None) -> None:
+        self.renewed = renewed
+        self.refused: list[Secret] = []
+
+    def reveal(self, source: SecretSource | SecretOAuth) -> Secret:
+        return Secret(b"old")
+
+    def renew(self, source: SecretOAuth, refused: Secret) -> Secret | None:
+        self.refused.append(refused)
+        if isinstance(self.renewed, AccountError):
+            raise self.renewed
+        return self.renewed
+
+
+def poll_with_tokens(bench: Bench, tokens: Tokens, *, good: bytes, error: type[POP3Error]) -> list[bytes]:
+    """Polls at a server that takes one token alone; returns which ones it saw."""
+    seen: list[bytes] = []
+    connect = bench.server.connect
+
+    def picky(account: Account, secret: Secret) -> Maildrop:
+        seen.append(secret.reveal())
+        if secret.reveal() != good:
+            raise error("refused", Reply(ok=False, code="AUTH"), retry=Retry.HOLD)
+        return connect(account, secret)
+
+    bench.world = replace(bench.world, connect=picky, secrets=tokens)
+    bench.poll(password=SecretOAuth("alice", "alice", "google", "id"))
+    return seen
+
+
+def test_a_refused_token_is_renewed_once_and_tried_in_a_new_session(bench: Bench) -> None:
+    """FAULTS 84: a server cannot tell expired from wrong."""
+    fill(bench, 1)
+    tokens = Tokens(Secret(b"new"))
+    assert poll_with_tokens(bench, tokens, good=b"new", error=AuthenticationError) == [b"old", b"new"]
+    assert tokens.refused == [Secret(b"old")]
+    assert bench.mail() == stored(1)
+
+
+def test_a_renewed_token_that_is_refused_too_ends_the_poll(bench: Bench) -> None:
+    """FAULTS 84: once, not in a loop."""
+    tokens = Tokens(Secret(b"new"))
+    with pytest.raises(AuthenticationError) as caught:
+        poll_with_tokens(bench, tokens, good=b"neither", error=AuthenticationError)
+    assert (caught.value.retry, len(tokens.refused)) == (Retry.HOLD, 1)
+
+
+@pytest.mark.parametrize(
+    ("renewed", "expected"),
+    [(None, AuthenticationError), (SecretError("x"), SecretError), (NetworkError("x"), NetworkError)],
+)
+def test_where_there_is_no_other_token_the_server_is_not_asked_again(
+    bench: Bench, renewed: AccountError | None, expected: type[AccountError]
+) -> None:
+    with pytest.raises(expected):
+        poll_with_tokens(bench, Tokens(renewed), good=b"none", error=AuthenticationError)
+
+
+def test_a_busy_server_has_not_refused_the_token(bench: Bench) -> None:
+    tokens = Tokens(Secret(b"new"))
+    with pytest.raises(MailboxBusyError):
+        poll_with_tokens(bench, tokens, good=b"new", error=MailboxBusyError)
+    assert tokens.refused == []
 
 
 # ── asked to stop ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -1308,10 +1393,10 @@ def test_a_first_poll_into_an_mbox_tells_of_mail_that_is_there(bench: Bench) -> 
     fill(bench, 1)
     target = MboxTarget(bench.root / "mbox")
     bench.poll(target=target)
-    assert bench.said(events.FirstPollOf) == [events.FirstPollOf("alice", 1, target_has_mail=False)]
+    assert bench.said(events.FirstPollOf) == [events.FirstPollOf("alice", 1)]
     lose_store(bench)
     bench.poll(target=target)
-    assert bench.said(events.FirstPollOf) == [events.FirstPollOf("alice", 1, target_has_mail=True)]
+    assert bench.said(events.FirstPollAmidMail) == [events.FirstPollAmidMail("alice", 1)]
 
 
 def test_a_first_poll_of_mail_that_stays_is_told(bench: Bench) -> None:

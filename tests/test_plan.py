@@ -388,12 +388,11 @@ def test_after_a_migration_the_user_may_have_it_all_or_none() -> None:
 # ── a listing of which everything is known ───────────────────────────────────────────────────────────────────────
 
 
-def test_a_long_listing_of_which_everything_is_known_is_written_down() -> None:
+def test_a_listing_of_which_everything_is_known_is_written_down() -> None:
     known = seen(b"a", age=5) | seen(b"b", age=9, fate=Fate.UNPROVEN) | seen(b"c", age=99, fate=Fate.SKIPPED)
     known |= seen(b"d", age=50, listed=False)
-    assert all_known(b"digest", 1000, known, Plan()) == AllKnown(b"digest", NOW - 9)
-    assert all_known(b"digest", 1000, seen(b"c", fate=Fate.SKIPPED), Plan()) == AllKnown(b"digest", None)
-    assert all_known(b"digest", 999, known, Plan()) is None
+    assert all_known(b"digest", known, Plan()) == AllKnown(b"digest", NOW - 9)
+    assert all_known(b"digest", seen(b"c", fate=Fate.SKIPPED), Plan()) == AllKnown(b"digest", None)
 
 
 @pytest.mark.parametrize(
@@ -410,7 +409,7 @@ def test_a_long_listing_of_which_everything_is_known_is_written_down() -> None:
     ],
 )
 def test_a_listing_with_anything_to_do_or_to_say_is_not_written_down(result: Plan) -> None:
-    assert all_known(b"digest", 1000, seen(b"a"), result) is None
+    assert all_known(b"digest", seen(b"a"), result) is None
 
 
 @pytest.mark.parametrize(

@@ -1,28 +1,34 @@
 """The command line: ``fetchd``, one module a command.
 
 Exit codes: 0 all well (mail or none) · 1 some account failed, or fetchd could not run · 2 bad usage · 78 bad
-configuration.
+configuration · 130 ended by Ctrl-C.
 """
 
 import gc
 import os
+import signal
 import sys
 from contextlib import suppress
 from importlib import import_module
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Final, TextIO
+from typing import TYPE_CHECKING, Final, TextIO
 
 import click
 
-from fetchd import __version__
 from fetchd.errors import ConfigError, FetchdError, UsageError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_CONFIG = 78
 """``EX_CONFIG`` of sysexits.h."""
+EXIT_INTERRUPTED = 130
+"""As a shell says of a program that Ctrl-C ended: 128 and SIGINT's number."""
 
-_COMMANDS: Final = ("check", "demo", "health", "poll", "status")
+_COMMANDS: Final = ("check", "completion", "demo", "health", "import", "init", "login", "poll", "schema", "status")
 """The commands: each is a function in a module of the same name."""
 
 
@@ -37,14 +43,36 @@ class _Commands(click.Group):
         """Returns a command; None where there is none of that name."""
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"fetchd.cli.{cmd_name}"), cmd_name)
+        name = "import_" if cmd_name == "import" else cmd_name  # a word of Python's
+        command: click.Command = getattr(import_module(f"fetchd.cli.{name}"), name)
         return command
+
+
+def _print_versions(context: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value:
+        from fetchd.cli.version import print_versions  # noqa: PLC0415 - what it names is heavy
+
+        print_versions(context, parameter, value)
+
+
+def _account_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> "list[CompletionItem]":
+    from fetchd.cli.completion import account_names  # noqa: PLC0415 - only for a shell that completes
+
+    return account_names(context, parameter, incomplete)
 
 
 @click.group(cls=_Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("-c", "--config", type=click.Path(path_type=Path), help="The configuration file.")
 @click.option("--once", is_flag=True, help="Poll every account once, then exit.")
-@click.option("-a", "--account", "names", multiple=True, metavar="NAME", help="With --once: only this account.")
+@click.option(
+    "-a",
+    "--account",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="With --once: only this account.",
+    shell_complete=_account_names,
+)
 @click.option(
     "--textfile",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -52,7 +80,14 @@ class _Commands(click.Group):
     help="With --once: add what was counted to this file, for node_exporter's textfile collector.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Log every step (level debug).")
-@click.version_option(__version__, prog_name="fetchd")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_versions,
+    help="Show the versions of fetchd and of what it stands on, and exit.",
+)
 @click.pass_context
 def cli(
     context: click.Context,
@@ -70,9 +105,13 @@ def cli(
 
     The configuration is looked for in -c, $FETCHD_CONFIG, $XDG_CONFIG_HOME/fetchd/fetchd.yaml and
     /etc/fetchd/fetchd.yaml.
+
+    The exit code is 0 where all is well, 1 where an account failed or fetchd could not run, 2 where the command line is
+    wrong, 78 where the configuration is, and 130 where Ctrl-C ended a command.
     """
     context.obj = config
     if context.invoked_subcommand is not None:
+        interruptible()
         if once or names or textfile:
             raise click.UsageError(
                 f"--once, -a and --textfile do not go with the command {context.invoked_subcommand!r}"
@@ -85,8 +124,14 @@ def cli(
     from fetchd.cli.run import run_forever, run_once  # noqa: PLC0415 - heavy, and not needed for --help or a command
 
     if once:
-        context.exit(EXIT_FAILED if run_once(config, names, verbose=verbose, textfile=textfile) else 0)
+        context.exit(run_once(config, names, verbose=verbose, textfile=textfile))
     run_forever(config, verbose=verbose)
+
+
+def interruptible() -> None:
+    """Makes Ctrl-C a ``KeyboardInterrupt`` from here on, for there is something to be put in order: see __main__.py."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def main() -> None:
@@ -99,10 +144,14 @@ def main() -> None:
     gc.disable()
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     _open_missing_streams()
-    sys.exit(run(sys.argv[1:]))
+    if "_FETCHD_COMPLETE" in os.environ:
+        from fetchd.cli.completion import complete  # noqa: PLC0415 - only for a shell that completes
+
+        sys.exit(complete(cli))
+    sys.exit(invoke(sys.argv[1:]))
 
 
-def run(arguments: list[str]) -> int:
+def invoke(arguments: list[str]) -> int:
     """Returns the exit code of ``fetchd ARGUMENTS``. Output that nobody can take is a failure, never a traceback."""
     try:
         return _run(arguments)
@@ -125,7 +174,9 @@ def _run(arguments: list[str]) -> int:
         error.show()
         return error.exit_code
     except ConfigError as error:
-        _complain("\n".join(error.problems))
+        from fetchd.observe.escape import shown_text  # noqa: PLC0415 - for an error alone
+
+        _complain("\n".join(map(shown_text, error.problems)))
         return EXIT_CONFIG
     except UsageError as error:
         _complain(f"fetchd: {error}")
@@ -134,7 +185,7 @@ def _run(arguments: list[str]) -> int:
         _complain(f"fetchd: {error}")
         return EXIT_FAILED
     except (KeyboardInterrupt, click.Abort):
-        return EXIT_FAILED
+        return EXIT_INTERRUPTED
 
 
 def _complain(text: str) -> None:
@@ -154,13 +205,22 @@ def _open_missing_streams() -> None:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # the lowest number that is free: this one
+    if sys.stdin is None:
+        sys.stdin = os.fdopen(0, encoding="utf-8", closefd=False)
     sys.stdout = _stream(sys.stdout, 1)
     sys.stderr = _stream(sys.stderr, 2)
 
 
 def _stream(stream: TextIO | None, descriptor: int) -> TextIO:
-    """Returns a stream as it is, or a new one where Python found its descriptor closed."""
-    return os.fdopen(descriptor, "w", encoding="utf-8", closefd=False) if stream is None else stream
+    """Returns a stream as it is, or a new one where Python found its descriptor closed.
+
+    What the locale's letters do not have, as Latin-1 has no dash, is escaped and no error.
+    """
+    if stream is None:
+        return os.fdopen(descriptor, "w", encoding="utf-8", closefd=False)
+    if isinstance(stream, TextIOWrapper) and stream.errors == "strict":
+        stream.reconfigure(errors="backslashreplace")
+    return stream
 
 
 def _silence(stream: TextIO | None) -> None:

@@ -31,7 +31,7 @@ class DemoFailedError(FetchdError):
     """The demo did not end as it should: a bug, or a disk that takes no mail."""
 
 
-@click.command()
+@click.command(short_help="Show the whole job, with a built-in server and sample mail.")
 @click.argument("directory", required=False, type=click.Path(path_type=Path, file_okay=False))
 def demo(directory: Path | None) -> None:
     """Show the whole job: fetch sample mail from a built-in server into DIRECTORY (default: a new temporary one)."""

@@ -12,7 +12,7 @@ from fetchd.errors import ConfigError
 from fetchd.model import HttpAddress
 
 
-@click.command()
+@click.command(short_help="Ask the running fetchd whether it works.")
 @click.pass_obj
 def health(config: Path | None) -> int:
     """Ask the running fetchd whether its main loop turns and its store can be written.

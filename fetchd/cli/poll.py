@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from fetchd.cli.completion import account_names
+from fetchd.cli.summary import counted
 from fetchd.config import find_config, load
 from fetchd.control import UnknownNamesError, ask_for_polls, places
 from fetchd.errors import UsageError, printable
@@ -13,8 +15,8 @@ from fetchd.observe.words import span
 from fetchd.schedule import Prompted
 
 
-@click.command()
-@click.argument("names", nargs=-1, metavar="[NAME]…")
+@click.command(short_help="Ask the running fetchd to poll now.")
+@click.argument("names", nargs=-1, metavar="[NAME]…", shell_complete=account_names)
 @click.pass_obj
 def poll(config: Path | None, names: tuple[str, ...]) -> None:
     """Ask the running fetchd to poll these accounts now; all of them without a NAME.
@@ -44,7 +46,9 @@ def _summed_up(told: Sequence[Prompted]) -> list[str]:
     """Returns one line on all accounts, and one for each whose poll does not simply start."""
     exceptions = [one for one in told if one.running or one.delay or one.held]
     now = len(told) - sum(one.running or one.delay > 0 for one in told)
-    return [f"{now:,} of {len(told):,} accounts: now", *map(_line, exceptions)]
+    everything = counted(len(told), "account")
+    of_all = everything if now == len(told) else f"{now:,} of {everything}"
+    return [f"{of_all}: now", *map(_line, exceptions)]
 
 
 def _which(error: UnknownNamesError) -> str:

@@ -181,7 +181,8 @@ class Progress:
 
     def _failed(self, event: events.PollFailed) -> None:
         before = f" ({_news(event.result)} before that)" if event.result.delivered else ""
-        self._finish(event.account, self._bad, "red", event.error + before)
+        hint = f": {event.hint}" if event.hint else ""
+        self._finish(event.account, self._bad, "red", event.error + before + hint)
 
     def _broke(self, event: events.InternalError) -> None:
         self._finish(event.account, self._bad, "red", f"a bug in fetchd: {event.error}")

@@ -9,24 +9,20 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 import click
 
 from fetchd.app import App, log_to
+from fetchd.cli import EXIT_FAILED, EXIT_INTERRUPTED, interruptible
 from fetchd.cli.summary import counted, summary
 from fetchd.config import find_config, load
 from fetchd.errors import Interrupted
-from fetchd.events import Emit, Event, PollFailed
+from fetchd.events import Emit, Event, PollFailed, Stopping
 from fetchd.inbox import Finished
 from fetchd.model import PollResult, Settings
-
-_M_MMAP_THRESHOLD: Final = -3  # malloc.h
-_LARGE_OCTETS: Final = 128 * 1024
 
 
 def run_forever(config: Path | None, *, verbose: bool) -> None:
@@ -38,16 +34,20 @@ def run_forever(config: Path | None, *, verbose: bool) -> None:
     """
     path = find_config(config, os.environ)
     settings = _load(path, verbose=verbose)
+    from fetchd.heap import settle as settle_heap  # noqa: PLC0415 - ctypes, and --once ends before it matters
+
     _collect_from_here_on()
-    _return_large_blocks()
+    settle_heap(os.environ)
     log = log_to(sys.stderr, settings.log)
     with App(settings, renderers=[log], load=lambda: _load(path, verbose=verbose), serve_http=True) as app:
         app.inbox.post_signals()
         app.run()
 
 
-def run_once(config: Path | None, names: Sequence[str], *, verbose: bool, textfile: Path | None = None) -> bool:
-    """Polls once and prints a summary; returns whether any account failed or was not finished.
+def run_once(config: Path | None, names: Sequence[str], *, verbose: bool, textfile: Path | None = None) -> int:
+    """Polls once and prints a summary; returns the exit code.
+
+    That is 0 where all is well, 1 where an account failed or was not finished, and 130 where Ctrl-C kept one from that.
 
     Args:
         config: the configuration file that was asked for.
@@ -70,6 +70,7 @@ def run_once(config: Path | None, names: Sequence[str], *, verbose: bool, textfi
     from fetchd.cli.progress import Progress, Terminal  # noqa: PLC0415 - on a terminal only: rich is heavy
 
     level = "warning" if settings.log.level == "info" else settings.log.level
+    interruptible()
     with Progress(Terminal(stderr=True)) as progress:
         log = log_to(progress.write_line, replace(settings.log, level=level), is_tty=True)
         return poll_once([_without_failures(log), progress])
@@ -82,12 +83,15 @@ def _poll_once(
     names: Sequence[str],
     load: Callable[[], Settings],
     textfile: Path | None,
-) -> bool:
+) -> int:
     failed: dict[str, PollResult] = {}
+    stopped_by: list[str] = []
 
     def note(event: Event) -> None:
         if isinstance(event, PollFailed):
             failed[event.account] = event.result
+        elif isinstance(event, Stopping):
+            stopped_by.append(event.signal)
 
     hangup = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN  # nohup: to go on without the terminal
     with App(settings, renderers=[*renderers, note], load=load, count=textfile is not None) as app:
@@ -97,7 +101,9 @@ def _poll_once(
     click.echo(line)
     if textfile is not None:
         app.write_textfile(textfile)
-    return not is_well
+    if is_well:
+        return 0
+    return EXIT_INTERRUPTED if stopped_by[:1] == [signal.SIGINT.name] else EXIT_FAILED
 
 
 def _outcome(wanted: set[str], finished: Sequence[Finished], failed: Mapping[str, PollResult]) -> tuple[str, bool]:
@@ -122,21 +128,6 @@ def _outcome(wanted: set[str], finished: Sequence[Finished], failed: Mapping[str
 def _without_failures(log: Emit) -> Emit:
     """The bars say themselves which account failed, and why."""
     return lambda event: None if isinstance(event, PollFailed) else log(event)
-
-
-def _return_large_blocks() -> None:
-    """Has the C library give blocks of 128 KiB and more back to the system when they are freed, each time.
-
-    Else glibc keeps them on its heaps once the first was freed (mallopt(3), M_MMAP_THRESHOLD). A read of 256 KiB that
-    brings one line then leaves a hole there, in every thread's heap, in which small things settle: without any leak
-    the resident set grew by half in a day of polls (docs/soak.md). The environment's own setting stands.
-    """
-    if "MALLOC_MMAP_THRESHOLD_" in os.environ:
-        return
-    import ctypes  # noqa: PLC0415 - the daemon alone needs it here
-
-    with suppress(OSError, AttributeError):  # musl has no such function, and no such heaps
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE_OCTETS)
 
 
 def _collect_from_here_on() -> None:

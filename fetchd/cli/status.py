@@ -4,7 +4,6 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -23,7 +22,9 @@ from fetchd.observe.board import stored_status
 from fetchd.observe.escape import shown_text
 from fetchd.observe.reach import shown_address
 from fetchd.observe.status import AccountStatus, Source, State, Status, from_json, to_json
+from fetchd.store.reader import is_missing
 from fetchd.store.sqlite import SqliteStore
+from fetchd.values import value
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -39,7 +40,7 @@ _HEADS: Final = ("Account", "State", "Last success", "Next poll", "Today", "Ever
 _NUMBERS: Final = ("Today", "Ever")
 
 
-@click.command()
+@click.command(short_help="Show how every account stands.")
 @click.option("--json", "as_json", is_flag=True, help="Print what the daemon's /status answers.")
 @click.option("--watch", is_flag=True, help="Look again every two seconds, until Ctrl-C.")
 @click.pass_obj
@@ -67,15 +68,17 @@ def status(config: Path | None, as_json: bool, watch: bool) -> int:
 
 
 def _look(settings: Settings) -> Status:
-    """Returns what the daemon tells, or else the store.
+    """Returns what the daemon tells, or else the store; before the first poll, that all accounts are new.
 
     Raises:
-        StoreError: neither can be asked.
+        StoreError: the store cannot be read.
     """
     told = _asked(settings) or (ask(settings.http) if settings.http else None)
     if told is not None:
         return told
     clock = SystemClock()
+    if is_missing(settings.state):
+        return stored_status(settings.accounts, records=(), delivered={}, version=__version__, clock=clock)
     with SqliteStore.open_readonly(settings.state) as store:
         return stored_status(
             settings.accounts,
@@ -114,7 +117,7 @@ def _watch(settings: Settings) -> None:
         pass
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Line:
     """One account in words, as :data:`_HEADS` names them, and what is wrong with it."""
 
@@ -146,6 +149,8 @@ def _note(now: Status, settings: Settings) -> str:
     """Returns why it is the store that tells; "" where the daemon does."""
     if now.source is Source.DAEMON:
         return ""
+    if is_missing(settings.state):
+        return f"Nothing was polled yet: there is no store at {shown_text(str(settings.state))}."
     if settings.http is None:
         return "As the store has it: no fetchd that would tell us runs with this configuration."
     return f"As the store has it: no fetchd answers at {shown_address(settings.http)}."

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from fetchd.delivery.maildir import Maildir
-from fetchd.delivery.mbox import Mbox
 from fetchd.delivery.owned import OwnedDelivery
 from fetchd.delivery.rights import Rights
 from fetchd.delivery.sightings import Sightings
@@ -24,4 +23,6 @@ def open_delivery(account: str, target: Target, *, mbox_staging: Path, sightings
         maildir = Maildir(target.path, account, create_parents=target.create_parents, sightings=sightings)
         rights = Rights(target.owner)
         return maildir if rights.owner is None else OwnedDelivery(maildir, rights)
+    from fetchd.delivery.mbox import Mbox  # noqa: PLC0415 - with its locks and settlement, only where it is used
+
     return Mbox(target.path, account, staging=mbox_staging, create_parents=target.create_parents, owner=target.owner)

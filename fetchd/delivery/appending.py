@@ -7,7 +7,6 @@ import os
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 from typing import Final
@@ -19,6 +18,7 @@ from fetchd.delivery.quoting import separator
 from fetchd.delivery.staging import CHUNK, DIGEST_OCTETS
 from fetchd.errors import DeliveryError
 from fetchd.model import Placement
+from fetchd.values import value
 
 Octets = Callable[[], Iterator[bytes]]
 """Yields the same octets, in pieces, each time it is called."""
@@ -28,7 +28,7 @@ _SEPARATOR: Final = re.compile(rb"^From MAILER-DAEMON [^\n]{24}\n", re.MULTILINE
 _SEPARATOR_OCTETS: Final = len(separator(0))
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Measure:
     """How many octets there are, and their BLAKE2b-128 digest."""
 
@@ -45,7 +45,7 @@ class Measure:
         return cls(length, digest.digest())
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Entry:
     """A message as it stands, or will stand, in an mbox: its separator line, its quoted body, a blank line."""
 

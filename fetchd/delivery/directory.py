@@ -121,7 +121,11 @@ def write_all(descriptor: int, octets: bytes) -> None:
     Raises:
         OSError: something is not written.
     """
-    done = 0
+    done = os.write(descriptor, octets)  # nearly always that is all
+    if done == len(octets):
+        return
+    if not done:
+        raise OSError(errno.EIO, "nothing was written")
     with memoryview(octets) as rest:
         while done < len(rest):
             written = os.write(descriptor, rest[done:])

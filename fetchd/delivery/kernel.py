@@ -39,7 +39,9 @@ def rename_new(source: str, target: str, *, src_dir_fd: int, dst_dir_fd: int) ->
     """
     rename = _renameat2()
     if rename is not None:
-        code = rename(src_dir_fd, os.fsencode(source), dst_dir_fd, os.fsencode(target), _RENAME_NOREPLACE)
+        old = os.fsencode(source)
+        new = old if target is source else os.fsencode(target)
+        code = rename(src_dir_fd, old, dst_dir_fd, new, _RENAME_NOREPLACE)
         if code not in NO_SUCH_CALL:
             if code:
                 raise OSError(code, os.strerror(code), target)

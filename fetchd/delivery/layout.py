@@ -10,9 +10,7 @@ a reboot, a container or a restored backup.
 import errno
 import os
 import shlex
-import shutil
 import stat
-import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -104,6 +102,9 @@ def require_one_file_system(maildir: Path, staging: Directory, new: Directory) -
 
 def _create(path: Path, *, create_parents: bool) -> None:
     """Builds the Maildir beside its place and renames it there: a crash leaves no empty directory of its name."""
+    import shutil  # noqa: PLC0415 - both load half of the library, once in a Maildir's life
+    import tempfile  # noqa: PLC0415 - likewise
+
     if create_parents:
         create_directories(path.parent)
     _require(

@@ -11,7 +11,6 @@ import stat
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -20,12 +19,13 @@ from fetchd.delivery.dotlock import BusyError, DotLock
 from fetchd.delivery.faults import translated
 from fetchd.delivery.ownership import require_own_file
 from fetchd.errors import DeliveryError, Retry
+from fetchd.values import value
 
 _FIRST_PAUSE: Final = 0.01
 _LONGEST_PAUSE: Final = 0.5
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Patience:
     """How long to wait for a lock, and by whose clock.
 

@@ -5,8 +5,9 @@ Python's ssl gives ``tls-unique``, which TLS 1.3 does not have, and the server's
 """
 
 import hashlib
-from dataclasses import dataclass
 from typing import Final, Literal
+
+from fetchd.values import value
 
 _PARAMETER_0: Final = 0xA0
 _LONG_FORM: Final = 0x80
@@ -30,7 +31,7 @@ _HASHES: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ChannelBinding:
     """The name of a TLS connection, or of the server at its end.
 

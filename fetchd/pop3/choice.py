@@ -15,6 +15,7 @@ from fetchd.pop3.mechanisms import CramMd5, External, Login, Plain
 from fetchd.pop3.oauth import OAuthBearer, XOAuth2
 from fetchd.pop3.sasl import Mechanism
 from fetchd.pop3.scram import Scram, is_portable
+from fetchd.values import value
 
 APOP: Final = "APOP"
 USER: Final = "USER"
@@ -30,7 +31,7 @@ _SIMPLE: Final[dict[str, Callable[[bytes, Secret], Mechanism]]] = {
 _REVEALING: Final = frozenset(LOGIN_WAYS) - {*CHALLENGED_WAYS, CERTIFICATE_WAY}
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PasswordLogin:
     """What to log in with where there is a password."""
 
@@ -38,7 +39,7 @@ class PasswordLogin:
     password: Secret
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TokenLogin:
     """What to log in with where there is an OAuth 2 access token.
 
@@ -52,7 +53,7 @@ class TokenLogin:
     port: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ExternalLogin:
     """What to log in with where our TLS certificate says who we are.
 

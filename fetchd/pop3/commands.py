@@ -1,11 +1,11 @@
 """The commands that a POP3 client sends, as values (RFC 1939, 2449, 2595)."""
 
 import re
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
 from fetchd.errors import UsageError, printable
+from fetchd.values import value
 
 _VERB: Final = re.compile(r"[A-Z0-9-]{1,40}")
 _FORBIDDEN: Final = re.compile(rb"[\r\n\0]")
@@ -38,7 +38,7 @@ class ReplyKind(Enum):
     """Challenges (``+`` and base64), each to be answered by a line, and the status line at the end (RFC 5034 §4)."""
 
 
-@dataclass(frozen=True, slots=True, repr=False)
+@value
 class Command:
     """One command. ``str`` and ``repr`` show it without secrets.
 

@@ -5,8 +5,9 @@ No socket and no clock of its own: what waits asks :meth:`Deadlines.left` for ho
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Final
+
+from fetchd.values import value
 
 MINIMUM_RATE: Final = 100
 """Octets a second that a reply has to come in with. The slowest modems were faster."""
@@ -14,7 +15,7 @@ PACE_SECONDS: Final = 60.0
 """How long a reply may be slower than that; or as long as one read may take, where that is longer."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Limit:
     """``what`` may take ``seconds``, and has to be done at ``ends`` by the clock."""
 

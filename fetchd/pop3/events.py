@@ -1,11 +1,11 @@
 """What a server's octets say: the events of :meth:`fetchd.pop3.protocol.Pop3Protocol.next_event`."""
 
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
 from fetchd.model import Reply
 from fetchd.pop3.commands import Command
+from fetchd.values import value
 
 
 class NeedData(Enum):
@@ -17,14 +17,14 @@ class NeedData(Enum):
 NEED_DATA: Final = NeedData.NEED_DATA
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Greeting:
     """The server greeted; the session is in the AUTHORIZATION state, or CLOSED where it said ``-ERR``."""
 
     reply: Reply
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class StatusReply:
     """The status line for a command. Where it is positive and the command's kind is not LINE, more events follow."""
 
@@ -32,7 +32,7 @@ class StatusReply:
     reply: Reply
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ListLines:
     """Some lines of a list, at least one, without their ends."""
 
@@ -40,7 +40,7 @@ class ListLines:
     lines: list[bytes]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class BodyChunk:
     """Some octets of a message, at least one, without dot-stuffing, line ends as they came."""
 
@@ -48,14 +48,14 @@ class BodyChunk:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ReplyEnded:
     """The terminating dot of a list or a message was seen."""
 
     command: Command
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Challenge:
     """The server asks back before it decides on AUTH; ``text`` is what follows its ``+``. Answer it."""
 

@@ -7,10 +7,10 @@ octets, of about the size that came over the wire. How much that may be, :class:
 import re
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, ItemsView, Iterator, Mapping, Sequence, ValuesView
 from itertools import accumulate, chain, islice
 from operator import lt
-from typing import Final
+from typing import Final, TypeVar
 
 from fetchd.errors import ProtocolError
 from fetchd.model import UniqueId
@@ -19,8 +19,8 @@ from fetchd.pop3.replies import parse_listing, parse_unique_id
 UNORDERED_LINES: Final = 250_000
 """The most lines of a list that is not in ascending order, as every known server's is: to tell in those whether a
 number comes twice takes a table of them all."""
-SMALL_LINES: Final = 100_000
-SMALL_OCTETS: Final = 8 * 2**20
+SMALL_LINES: Final = 10_000
+SMALL_OCTETS: Final = 2**20
 """Up to here, a list is handed on as a ``dict``, which is faster to ask."""
 
 # Most lines are as the RFC has them, and are parsed many at a time. Where any of them is not, each is parsed by itself.
@@ -31,6 +31,10 @@ _ROWS: Final = 4096
 _BLOCK_OCTETS: Final = 64 * 1024
 _BATCH: Final = 2000
 """How many lines are parsed at a time: what that takes in between should not count."""
+
+
+_Value = TypeVar("_Value")
+_Pairs = Callable[[], Iterator[tuple[int, _Value]]]
 
 
 class _Column:
@@ -128,6 +132,28 @@ class _Numbers:
         return self._last < numbers[0] and all(map(lt, numbers, numbers[1:]))
 
 
+class _Items(ItemsView[int, _Value]):
+    """Numbers and what is listed for them, without looking each one up."""
+
+    def __init__(self, listed: Mapping[int, _Value], pairs: _Pairs[_Value]) -> None:
+        super().__init__(listed)
+        self._pairs = pairs
+
+    def __iter__(self) -> Iterator[tuple[int, _Value]]:
+        return self._pairs()
+
+
+class _Values(ValuesView[_Value]):
+    """What is listed, without looking each one up."""
+
+    def __init__(self, listed: Mapping[int, _Value], pairs: _Pairs[_Value]) -> None:
+        super().__init__(listed)
+        self._pairs = pairs
+
+    def __iter__(self) -> Iterator[_Value]:
+        return (value for _, value in self._pairs())
+
+
 class Sizes(Mapping[int, int]):
     """What LIST says: message number → octets, 0 where the server gives none, in the order listed."""
 
@@ -167,6 +193,14 @@ class Sizes(Mapping[int, int]):
     def mapping(self) -> Mapping[int, int]:
         """Returns the same, in the form that is best for its size."""
         return dict(self.pairs()) if len(self) <= SMALL_LINES else self
+
+    def items(self) -> ItemsView[int, int]:
+        """Returns numbers and what is listed for them."""
+        return _Items(self, self.pairs)
+
+    def values(self) -> ValuesView[int]:
+        """Returns what is listed."""
+        return _Values(self, self.pairs)
 
     def pairs(self) -> Iterator[tuple[int, int]]:
         """Yields number and size, in the order listed."""
@@ -228,6 +262,14 @@ class UniqueIds(Mapping[int, UniqueId]):
         """Returns the same, in the form that is best for its size."""
         is_small = len(self) <= SMALL_LINES and self._end <= SMALL_OCTETS
         return dict(self.pairs()) if is_small else self
+
+    def items(self) -> ItemsView[int, UniqueId]:
+        """Returns numbers and what is listed for them."""
+        return _Items(self, self.pairs)
+
+    def values(self) -> ValuesView[UniqueId]:
+        """Returns what is listed."""
+        return _Values(self, self.pairs)
 
     def pairs(self) -> Iterator[tuple[int, UniqueId]]:
         """Yields number and unique-id, in the order listed."""

@@ -6,7 +6,6 @@ to everybody, and refuse it with ``[AUTH]``); so one way that sends the password
 listens. What worked is remembered and comes first the next time, so that no account collects failed logins.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
 from fetchd.errors import AuthenticationError, NetworkError, ProtocolError, SecretError
@@ -31,13 +30,21 @@ from fetchd.pop3.protocol import State
 from fetchd.pop3.refusals import refused_login
 from fetchd.pop3.sasl import Exchange
 from fetchd.pop3.transport import Transport
+from fetchd.values import value
 
 _FORBIDDEN: Final = frozenset(b"\r\n\0")
 
 
-def credentials_for(wish: str, user: str | bytes, password: str | bytes | Secret) -> Credentials:
-    """Returns the credentials that a way of logging in takes; a ``str`` goes over the wire as UTF-8."""
+def credentials_for(
+    wish: str, user: str | bytes, password: str | bytes | Secret, *, is_token: bool = False
+) -> Credentials:
+    """Returns the credentials that a way of logging in takes; a ``str`` goes over the wire as UTF-8.
+
+    With ``is_token`` they are a token's, whatever the way: one that does not take a token is refused by ``choose``.
+    """
     name = user.encode() if isinstance(user, str) else user
+    if is_token:
+        return TokenLogin(name, _as_secret(password))
     match wish.upper():
         case "EXTERNAL":
             return ExternalLogin(name)
@@ -125,7 +132,7 @@ def _worth_trying(ways: list[str]) -> list[str]:
     return [first, *[way for way in others if is_revealing(way)][:1]]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Attempt:
     conversation: Conversation
     credentials: Credentials

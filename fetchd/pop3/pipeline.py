@@ -38,16 +38,18 @@ def answers(
         UsageError: the conversation is not idle.
     """
     conversation.check_idle()
+    sizes = [command.octets for command in commands]
+    half = window // 2
     sent = 0
     octets = 0
     try:
         for answered, command in enumerate(commands):
             first = sent
-            if sent - answered <= window // 2:
+            if sent - answered <= half:
                 while sent < len(commands) and sent - answered < window:
-                    if octets + commands[sent].octets > WINDOW_OCTETS:
+                    if octets + sizes[sent] > WINDOW_OCTETS:
                         break
-                    octets += commands[sent].octets
+                    octets += sizes[sent]
                     sent += 1
             if sent > first:
                 conversation.send(*commands[first:sent])
@@ -61,7 +63,7 @@ def answers(
             if was_early:
                 memory.pipelining_worked()
             yield answer
-            octets -= command.octets
+            octets -= sizes[answered]
     finally:
         if conversation.outstanding:
             conversation.drop("it was left before every reply was read")

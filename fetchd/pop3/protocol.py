@@ -15,7 +15,6 @@ True
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NoReturn
 
@@ -37,6 +36,7 @@ from fetchd.pop3.framing import CRLF, BodyDecoder, LineDecoder, take_line
 from fetchd.pop3.multiline import BodyReply, ListReply
 from fetchd.pop3.replies import parse_status, reject_tls_record
 from fetchd.pop3.trace import Trace
+from fetchd.values import value
 
 
 class State(StrEnum):
@@ -54,11 +54,12 @@ class State(StrEnum):
     """Nothing that comes from the server can be matched to a command any more."""
 
 
-_AUTHORIZATION: Final = frozenset({State.AUTHORIZATION})
-_TRANSACTION: Final = frozenset({State.TRANSACTION})
-_EITHER: Final = _AUTHORIZATION | _TRANSACTION
+# Tuples, for a set would hash a State in Python, at every command.
+_AUTHORIZATION: Final = (State.AUTHORIZATION,)
+_TRANSACTION: Final = (State.TRANSACTION,)
+_EITHER: Final = _AUTHORIZATION + _TRANSACTION
 
-LEGAL: Final[Mapping[str, frozenset[State]]] = {
+LEGAL: Final[Mapping[str, tuple[State, ...]]] = {
     "USER": _AUTHORIZATION,
     "PASS": _AUTHORIZATION,
     "APOP": _AUTHORIZATION,
@@ -84,7 +85,7 @@ _LOGIN: Final = frozenset({"PASS", "APOP", "AUTH"})
 _INJECTED: Final = "octets followed the +OK to STLS in plain text: someone may be tampering with the line"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Limits:
     """How much a server may make us hold, in octets and lines. What goes beyond is a ``ProtocolError``.
 
@@ -215,10 +216,10 @@ class Pop3Protocol:
             raise UsageError(f"{command}: not in the {state} state")
         if not self._pending:
             return
-        verbs = {self._pending[-1].verb, command.verb}
-        if "STLS" in verbs:
+        verb, before = command.verb, self._pending[-1].verb
+        if verb == "STLS" or before == "STLS":
             raise UsageError(f"{command}: nothing is pipelined with STLS")
-        if not self._login_pipelining and verbs & _LOGIN:
+        if not self._login_pipelining and (verb in _LOGIN or before in _LOGIN):
             raise UsageError(f"{command}: nothing is pipelined with a login on this server")
 
     # ── receiving ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -259,9 +260,11 @@ class Pop3Protocol:
             ProtocolError: nothing that POP3 allows; the session is BROKEN.
             NetworkError: the session was BROKEN before.
         """
-        if self.state is State.CLOSED:
+        state = self.state
+        if state is State.CLOSED:
             return NEED_DATA
-        self.check_usable()
+        if state is State.BROKEN:
+            self.check_usable()
         try:
             return self._advance()
         except ProtocolError as error:
@@ -314,7 +317,8 @@ class Pop3Protocol:
         if self._trace is not None:
             self._trace.status(line, command)
         reply = self._parse_status(line, command)
-        if reply.ok and command.kind in {ReplyKind.LINES, ReplyKind.BODY}:
+        kind = command.kind
+        if reply.ok and (kind is ReplyKind.LINES or kind is ReplyKind.BODY):  # a set of them would hash in Python
             self._reply = self._multi_line(command)
         else:
             self._pending.popleft()

@@ -60,7 +60,7 @@ def parse_status(line: bytes) -> Reply:
     if b"\0" in line:
         raise ProtocolError(f'a reply holds NUL: "{printable(line)}"')
     text = match[2] or b""
-    code = _RESPONSE_CODE.match(text)
+    code = _RESPONSE_CODE.match(text) if text.startswith(b"[") else None
     return Reply(
         ok=match[1][:1] == b"+",
         text=text[code.end() :] if code else text,

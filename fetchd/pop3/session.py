@@ -251,6 +251,7 @@ class POP3Session:
         *,
         mechanism: str = "",
         allow_plaintext: bool = False,
+        is_token: bool = False,
     ) -> None:
         """Logs in by the strongest way that the server offers; the session is then in the TRANSACTION state.
 
@@ -259,6 +260,7 @@ class POP3Session:
             password: likewise; an access token for ``XOAUTH2`` and ``OAUTHBEARER``, of no meaning for ``EXTERNAL``.
             mechanism: the one way to use: a SASL mechanism, ``APOP``, or ``USER``; "" for any that takes a password.
             allow_plaintext: password or token may go over a line that is neither encrypted nor on this host.
+            is_token: ``password`` is an access token: only ways that take one are used.
 
         Raises:
             TlsError: the line is not encrypted, and that is not allowed; nothing was sent.
@@ -266,7 +268,7 @@ class POP3Session:
             PolicyError: the server offers no way that fits; nothing was sent.
             AuthenticationError, MailboxBusyError, LoginDelayError, POP3Error: the server refused, and what it meant.
         """
-        credentials = credentials_for(mechanism, user, password)
+        credentials = credentials_for(mechanism, user, password, is_token=is_token)
         self._conversation.hide(secret_of(credentials), user=user.encode() if isinstance(user, str) else user)
         with self._login_deadline():
             self._conversation.check_state(State.AUTHORIZATION)
@@ -293,6 +295,16 @@ class POP3Session:
     def tls_version(self) -> str:
         """The TLS protocol in use, for example ``TLSv1.3``; "" on a plain line."""
         return self._conversation.transport.tls_version
+
+    @property
+    def tls_cipher(self) -> str:
+        """The cipher suite in use, as OpenSSL names it; "" on a plain line."""
+        return self._conversation.transport.tls_cipher
+
+    @property
+    def certificate_expires(self) -> float | None:
+        """When the server's certificate runs out, Unix seconds; None on a plain line, and where it is pinned."""
+        return self._conversation.transport.certificate_expires
 
     @property
     def timeout(self) -> float:

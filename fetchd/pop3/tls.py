@@ -126,6 +126,18 @@ class TlsChannel:
         return self._tls.version() or ""
 
     @property
+    def cipher(self) -> str:
+        """For example ``TLS_AES_256_GCM_SHA384``."""
+        chosen = self._tls.cipher()
+        return chosen[0] if chosen else ""
+
+    @property
+    def certificate_expires(self) -> float | None:
+        """When the server's certificate runs out, Unix seconds; None where it is not verified but pinned."""
+        found = (self._tls.getpeercert() or {}).get("notAfter")
+        return float(ssl.cert_time_to_seconds(found)) if isinstance(found, str) else None
+
+    @property
     def binding(self) -> ChannelBinding | None:
         """What names this channel to both ends (RFC 5929), where that can be told."""
         return channel_binding(

@@ -46,6 +46,16 @@ class Transport(Protocol):
         ...
 
     @property
+    def tls_cipher(self) -> str:
+        """The cipher suite in use, "" on a plain line."""
+        ...
+
+    @property
+    def certificate_expires(self) -> float | None:
+        """When the server's certificate runs out, Unix seconds; None on a plain line, and where it is pinned."""
+        ...
+
+    @property
     def channel_binding(self) -> ChannelBinding | None:
         """What names the TLS channel to both ends; None on a plain line."""
         ...
@@ -200,6 +210,16 @@ class SocketTransport:
         if self._channel is not None:
             return self._channel.version
         return (self._sock.version() or "") if isinstance(self._sock, ssl.SSLSocket) else ""
+
+    @property
+    def tls_cipher(self) -> str:
+        """See :class:`Transport`."""
+        return "" if self._channel is None else self._channel.cipher
+
+    @property
+    def certificate_expires(self) -> float | None:
+        """See :class:`Transport`."""
+        return None if self._channel is None else self._channel.certificate_expires
 
     @property
     def channel_binding(self) -> ChannelBinding | None:

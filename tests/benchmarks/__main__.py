@@ -37,7 +37,9 @@ def main() -> None:
     for case in results.cases.values():
         print(f"\n{case.title}\n{table(results, case)}")
     print(f"\n{goals_table(results)}")
-    if options.write:
+    if options.write and options.rows:
+        print("\nnot written: docs/benchmarks.md tells of all rows, and these are some")
+    elif options.write:
         print(f"\nwritten: {report.write(results)}")
     if failed := results.facts.get("failed"):
         sys.exit("failed: " + "; ".join(failed))

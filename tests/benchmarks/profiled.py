@@ -29,9 +29,9 @@ def _profiled(thread: threading.Thread) -> None:
 
 
 def _fetchd(arguments: list[str]) -> int:
-    from fetchd.cli import run  # noqa: PLC0415 - its imports are part of what it costs
+    from fetchd.cli import invoke  # noqa: PLC0415 - its imports are part of what it costs
 
-    return run(arguments)
+    return invoke(arguments)
 
 
 def main() -> None:

@@ -21,7 +21,7 @@ import socket
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,12 +114,21 @@ def _at_first(user: str, password: str) -> list[Letter]:
 
 
 class Maildrop:
-    """One user's mail and log."""
+    """One user's mail and log. Letters are made anew for each session: of thousands of trials they fill gigabytes."""
 
     def __init__(self, user: str, password: str, logs: Path) -> None:
-        self.letters = _at_first(user, password)
+        self._whose = user, password
+        self._deleted: set[str] = set()
         self.lock = Lock()
         self._log = logs / f"{user}@{password}"
+
+    def letters(self) -> list[Letter]:
+        """Returns what is in it."""
+        return [letter for letter in _at_first(*self._whose) if letter.uid not in self._deleted]
+
+    def delete(self, uids: Iterable[str]) -> None:
+        """Deletes letters, for good."""
+        self._deleted.update(uids)
 
     def note(self, line: str) -> None:
         """Appends a line to the log."""
@@ -210,7 +219,7 @@ class Session:
             if not drop.lock.acquire(timeout=_PATIENCE):
                 return b"-ERR [IN-USE] another session has this maildrop\r\n"
             self._drop = drop
-            self._listed = dict(enumerate(drop.letters, 1))
+            self._listed = dict(enumerate(drop.letters(), 1))
             drop.note("LOGIN")
         elif verb != "QUIT":
             return b"-ERR log in first\r\n"
@@ -255,7 +264,7 @@ class Session:
     def _update(self, drop: Maildrop) -> None:
         """The UPDATE state: what was marked is deleted, now and for good."""
         uids = [self._listed[number].uid for number in sorted(self._deleted)]
-        drop.letters = [letter for letter in drop.letters if letter.uid not in uids]
+        drop.delete(uids)
         drop.note(" ".join(["QUIT", *uids]))
         drop.lock.release()
         self._drop = None

@@ -37,7 +37,8 @@ class Ended:
 def environment(home: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """An environment in which nothing of the machine's own fetchd can be found."""
     kept = {key: os.environ[key] for key in ("PATH", "LANG", "PYTHONPATH") if key in os.environ}
-    return {**kept, "HOME": str(home), "PYTHONUNBUFFERED": "1", **(extra or {})}
+    own = {"HOME": str(home), "XDG_STATE_HOME": str(home / ".local/state")}  # root's state would be the machine's
+    return {**kept, **own, "PYTHONUNBUFFERED": "1", **(extra or {})}
 
 
 def command(*arguments: str) -> list[str]:

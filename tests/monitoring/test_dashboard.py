@@ -11,6 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
+from fetchd.model import Secret, SecretOAuth
+from fetchd.oauth.files import TokenFiles
+from fetchd.oauth.tokens import Tokens
 from tests.conftest import MakeMailbox
 from tests.e2e.running import Running, http_get, write_config
 from tests.monitoring.prometheus import CONFIG, Prometheus, program, promtool
@@ -21,7 +24,7 @@ BOARD: dict[str, Any] = json.loads((CONFIG / "grafana" / "fetchd.json").read_tex
 SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 BUILT_IN = {"$__rate_interval": "10s", "$__range": "60s"}
 """What Grafana puts in place of its own variables, at a scrape a second."""
-ACCOUNTS = ["alice", "locked-out", "mislaid", "nowhere", "silent", "unreachable"]
+ACCOUNTS = ["alice", "by-token", "locked-out", "mislaid", "nowhere", "silent", "unreachable"]
 UNITS = {"short", "s", "decbytes", "Bps", "dateTimeFromNow"}
 """Of Grafana's units, those that we use: it takes any text, and shows one that it does not know behind the number."""
 
@@ -136,6 +139,26 @@ def account(box: Mailbox, authority: TestAuthority, maildir: Path, **more: Any) 
     }
 
 
+def by_token(home: Path, **account: Any) -> dict[str, Any]:
+    """Returns an account that somebody has logged in by OAuth 2, and leaves its tokens in the state directory."""
+    url = "http://127.0.0.1:1/token"
+    source = SecretOAuth("by-token", account["user"], "custom", "id", token_endpoint=url)
+    tokens = Tokens(
+        source.user,
+        source.client_id,
+        source.token_endpoint,
+        access_token=Secret(b"access"),
+        refresh_token=Secret(b"refresh"),
+        obtained_at=time.time(),
+        login_expires_at=time.time() + 90 * 86_400,
+    )
+    with TokenFiles.beside(home / "fetchd.db").locked("by-token") as file:
+        file.write(tokens)
+    del account["password"]
+    oauth = {"provider": "custom", "client_id": "id", "token_endpoint": url, "authorization_endpoint": url}
+    return {**account, "oauth": oauth}
+
+
 class Scene:
     """A fetchd that gets mail, skips, deletes and fails; and a Prometheus that has begun to watch it."""
 
@@ -167,6 +190,7 @@ def scene(mailbox: MakeMailbox, authority: TestAuthority, tmp_path: Path, silent
     box = mailbox(b"Subject: one\n\n", b"Subject: large\n\n" + b"x" * 20_000)
     accounts = {
         "alice": account(box, authority, tmp_path / "alice", leave_on_server=False, max_size="10KB"),
+        "by-token": by_token(tmp_path, **account(mailbox(), authority, tmp_path / "by-token")),
         "locked-out": account(mailbox(), authority, tmp_path / "locked", password="not this one"),
         "unreachable": account(box, authority, tmp_path / "unreachable", port=1),
         "nowhere": account(mailbox(), authority, tmp_path / "not" / "there"),

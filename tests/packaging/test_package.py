@@ -69,11 +69,11 @@ def pins(lock: str) -> dict[str, Version]:
 
 
 def extra(name: str) -> list[str]:
-    """Returns an extra's requirements, its reference to another extra resolved."""
+    """Returns an extra's requirements, its references to other extras resolved."""
     listed: list[str] = PROJECT["optional-dependencies"][name]
     own = [line for line in listed if not line.startswith("fetchd[")]
     other = [line.removeprefix("fetchd[").removesuffix("]") for line in listed if line.startswith("fetchd[")]
-    return own + [line for reference in other for line in extra(reference)]
+    return own + [line for reference in other for name in reference.split(",") for line in extra(name)]
 
 
 def project_files() -> list[Path]:
@@ -104,8 +104,8 @@ def test_the_version_has_one_source() -> None:
 
 def test_the_console_script_is_declared_and_can_be_called() -> None:
     scripts = metadata.entry_points(group="console_scripts", name="fetchd")
-    assert PROJECT["scripts"] == {"fetchd": "fetchd.cli:main"}
-    assert [script.value for script in scripts] == ["fetchd.cli:main"]
+    assert PROJECT["scripts"] == {"fetchd": "fetchd.__main__:main"}
+    assert [script.value for script in scripts] == ["fetchd.__main__:main"]
     assert all(callable(script.load()) for script in scripts)
 
 

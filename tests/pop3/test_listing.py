@@ -49,6 +49,9 @@ def test_what_is_listed_is_what_is_told(small: bool, listed: list[int], cuts: li
         for mapping, expected, one in zip(mappings, (sizes, uids), found, strict=True):
             assert list(one.pairs()) == list(expected.items())
             assert list(mapping) == list(expected)
+            assert list(mapping.items()) == list(expected.items())
+            assert list(mapping.values()) == list(expected.values())
+            assert (1, expected.get(1)) in mapping.items() or 1 not in expected
             assert dict(mapping) == expected
             assert len(mapping) == len(expected)
             for number in (0, -1, 1, 2, 31, 2**32, *expected):

@@ -47,6 +47,8 @@ class Echo:
     peer = "pop.example.net:110"
     timeout = 60.0
     tls_version = "TLSv1.3"
+    tls_cipher = ""
+    certificate_expires = None
     channel_binding = None
     is_local = True
 

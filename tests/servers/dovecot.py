@@ -15,7 +15,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -71,6 +71,7 @@ class Dovecot:
         introspection: the URL that says of an OAuth 2 token whose it is (RFC 7662, in ``sub``): with it the server
             offers XOAUTH2 and OAUTHBEARER.
         client_certificates: offer EXTERNAL; the user is the common name in the client's certificate by ``authority``.
+        names: more host names for its certificate.
 
     Raises:
         DovecotMissingError: it is not installed.
@@ -85,11 +86,12 @@ class Dovecot:
         settings: Mapping[str, str] | None = None,
         introspection: str = "",
         client_certificates: bool = False,
+        names: Sequence[str] = (),
     ) -> None:
         self._program = _find("dovecot")
         self.version = _version(self._program)
         self._identity = _Identity.choose()
-        self._certificate = authority.issue("localhost", self.host)
+        self._certificate = authority.issue("localhost", self.host, *names)
         self._ca_file = authority.ca_file
         self._settings = dict(settings or {})
         self._introspection = introspection

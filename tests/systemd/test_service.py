@@ -180,4 +180,4 @@ def test_an_instance_is_asked_by_its_configuration(host: Host) -> None:
     host.configure("carol", name="work")
     host.systemctl("start", "fetchd@work")
     host.wait_for_status("1 account, next poll", "fetchd@work")
-    assert host.machine.run("fetchd", "-c", "/etc/fetchd/work.yaml", "poll") == "1 of 1 accounts: now\n"
+    assert host.machine.run("fetchd", "-c", "/etc/fetchd/work.yaml", "poll") == "1 account: now\n"
