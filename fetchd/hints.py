@@ -21,9 +21,9 @@ class _Kind(Enum):
 
 
 _OF_TOKEN: Final = re.compile(rf"the login by (?:{'|'.join(TOKEN_WAYS)}) was refused")
-_TOKEN_REFUSED: Final = (
-    "The provider gave this token, and its mail server refuses it: see that POP is on for this mailbox, and that user is "
-    "the address with which somebody logged in."
+_REFUSED_ALL_THE_SAME: Final = (
+    "The provider gave this token, and its mail server refuses it: see that POP is on for this mailbox, and that user "
+    "is the address with which somebody logged in."
 )
 _BY_TEXT: Final[tuple[tuple[re.Pattern[str], _Kind | None], ...]] = (
     (re.compile(r"\[IN-USE|\[SYS/|\block(?:ed)?\b|in use", re.IGNORECASE), None),
@@ -49,11 +49,9 @@ def hint(host: str, error: AccountError | str) -> str:
     if host.startswith(UNIX_PREFIX):
         return ""
     kind = _kind(error)
-    if kind is _Kind.TOKEN_REFUSED:
-        return _TOKEN_REFUSED
     provider = of_host(host)
-    if provider is None:
-        return _elsewhere(host) if kind in {_Kind.UNREACHABLE, _Kind.WRONG_TLS} else ""
+    if provider is None or kind is _Kind.TOKEN_REFUSED:
+        return _anywhere(host, kind)
     match kind:
         case _Kind.REFUSED:
             return provider.refusal
@@ -75,6 +73,12 @@ def _kind(error: AccountError | str) -> _Kind | None:
         case MailboxBusyError():
             return None
     return next((kind for pattern, kind in _BY_TEXT if pattern.search(text)), None)  # None, too: somebody is busy
+
+
+def _anywhere(host: str, kind: _Kind | None) -> str:
+    if kind is _Kind.TOKEN_REFUSED:
+        return _REFUSED_ALL_THE_SAME
+    return _elsewhere(host) if kind in {_Kind.UNREACHABLE, _Kind.WRONG_TLS} else ""
 
 
 def _elsewhere(host: str) -> str:

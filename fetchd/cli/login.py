@@ -5,7 +5,7 @@ import random
 import sys
 import time
 import webbrowser
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
@@ -22,7 +22,7 @@ from fetchd.oauth.files import TokenFiles
 from fetchd.oauth.providers import Provider, provider_of
 from fetchd.oauth.reader import refused_request
 from fetchd.oauth.replies import Refusal
-from fetchd.oauth.tokens import Tokens, granted
+from fetchd.oauth.tokens import Tokens, granted, missing_scopes
 from fetchd.observe.words import span
 
 
@@ -60,7 +60,7 @@ def login(config: Path | None, name: str, *, flow: str | None, port: int | None,
     tokens = granted(reply, source, provider, now=time.time(), chance=random.random())  # noqa: S311
     with files.locked(name) as file:
         file.write(tokens)
-    _say_done(name, tokens, provider)
+    _say_done(name, tokens, provider, missing=missing_scopes(reply, provider))
 
 
 def _source(settings: Settings, name: str) -> SecretOAuth:
@@ -191,7 +191,13 @@ class _Waiting:
             click.echo("\r" + " " * len(self._last) + "\r", nl=False, err=True)
 
 
-def _say_done(name: str, tokens: Tokens, provider: Provider) -> None:
+def _say_done(name: str, tokens: Tokens, provider: Provider, *, missing: Sequence[str]) -> None:
+    if missing:
+        click.echo(
+            f"{name}: {provider.name} did not grant {' '.join(missing)}, without which the mail server most likely "
+            "refuses the token: run the command again, and allow all that is asked for.",
+            err=True,
+        )
     ends = replace(tokens, refused_at=None).ends_at()
     if tokens.refresh_token is None:
         click.echo(

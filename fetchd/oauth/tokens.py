@@ -20,6 +20,7 @@ _PART: Final = 4
 _LONGEST: Final = 10 * 366 * 86_400.0
 _LATEST: Final = 1e15
 """Unix seconds: no clock is there, and JSON knows whole numbers that no float holds."""
+_NO_RIGHTS: Final = frozenset({"offline_access", "openid", "profile", "email"})
 _AT_LEAST: Final = 0x21
 _BEYOND: Final = 0x7F
 
@@ -112,6 +113,18 @@ def granted(
         renew_at=None if lifetime is None else now + lifetime - lead,
         login_expires_at=_login_expires_at(reply, provider, now=now, before=before),
     )
+
+
+def missing_scopes(reply: Mapping[str, Any], provider: Provider) -> list[str]:
+    """Returns what was asked for and not granted, where the provider says what it granted (RFC 6749 §5.1, §3.3).
+
+    What asks for a refresh token, or for who somebody is, is no right to mail, and is often left out of the answer.
+    """
+    found = reply.get("scope")
+    if not isinstance(found, str) or not found:
+        return []
+    given = {*found.casefold().split(), *_NO_RIGHTS}  # Microsoft takes them, and gives them back, in any case
+    return [one for one in provider.scope.split() if one.casefold() not in given]
 
 
 def _login_expires_at(

@@ -72,6 +72,7 @@ class LogRenderer:
         colour = is_tty and not environ.get("NO_COLOR") and environ.get("TERM") != "dumb"
         self._rank = RANKS[settings.level]
         self._weighing = Weighing()
+        self._ignored: set[type[Event]] = set()  # two events a message are of such a class
         self._write = write
         self._lock = threading.Lock()
         self._lost = 0
@@ -83,8 +84,13 @@ class LogRenderer:
 
     def __call__(self, event: Event) -> None:
         """Logs an event, or not. Never raises for anything that the stream does."""
+        if type(event) in self._ignored:
+            return
         level, extra = self._weighing(event)
-        if RANKS.get(level, 0) >= self._rank:
+        if RANKS.get(level, 0) < self._rank:
+            if not isinstance(event, WEIGHED):
+                self._ignored.add(type(event))
+        else:
             getattr(self._logger or self._loaded(), level)(event.name, **shown_fields(event), **extra)
 
     def _loaded(self) -> Any:

@@ -187,6 +187,31 @@ def test_a_provider_without_refresh_tokens_is_pointed_out(
     assert "gave no refresh token" in said
 
 
+@pytest.mark.parametrize(
+    ("granted", "missing"),
+    [
+        (None, ""),
+        ("mail.read", ""),
+        ("mail.read offline_access extra", ""),
+        ("profile", "mail.read"),
+        ("MAIL.READ", ""),
+        (5, ""),
+    ],
+)
+def test_a_right_that_was_not_granted_is_named(
+    capfd: pytest.CaptureFixture[str], config: Path, endpoint: Endpoint, granted: object, missing: str
+) -> None:
+    """RFC 6749 §5.1: `scope` is in the answer where it is not what was asked for."""
+    config.write_text(
+        config.read_text().replace("custom, client_id", "custom, scope: mail.read offline_access, client_id")
+    )
+    endpoint.script = [Say(BEGUN), Say({**TOKENS, "scope": granted})]
+    code, said = run(capfd, config, "alice")
+    assert (code, kept(config)["refresh_token"]) == (0, "hunter2-refresh")
+    assert ("did not grant" in said) is bool(missing)
+    assert f"did not grant {missing}, without which" in said or not missing
+
+
 class Browser:
     """``fetchd login NAME --browser`` as a process, and who sits at it."""
 

@@ -152,7 +152,7 @@ def by_token(home: Path, **account: Any) -> dict[str, Any]:
         obtained_at=time.time(),
         login_expires_at=time.time() + 90 * 86_400,
     )
-    with TokenFiles.beside(home / "fetchd.db").locked("by-token") as file:
+    with TokenFiles.beside(home / "state" / "fetchd.db").locked("by-token") as file:
         file.write(tokens)
     del account["password"]
     oauth = {"provider": "custom", "client_id": "id", "token_endpoint": url, "authorization_endpoint": url}

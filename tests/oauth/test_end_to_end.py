@@ -295,7 +295,7 @@ def test_two_processes_that_renew_at_once_spend_the_refresh_token_once(fetchd: F
     log_in_by_device(fetchd)
     expire(fetchd)
     script = (
-        "import os, random\nfrom pathlib import Path\nfrom fetchd.app import Secrets, SystemClock\n"
+        "import os, random\nfrom pathlib import Path\nfrom fetchd.sessions import Secrets, SystemClock\n"
         "from fetchd.config import load\n"
         f"settings = load(Path({str(fetchd.home / 'fetchd.yaml')!r}), environ=os.environ)\n"
         "secrets = Secrets(settings.state, clock=SystemClock(), emit=lambda event: None)\n"

@@ -347,7 +347,7 @@ def test_a_kill_between_rotation_and_store_leaves_a_clear_state(bench: Bench) ->
     bench.log_in(renew_at=0.0)
     script = f"""
 from pathlib import Path
-from fetchd.app import Secrets, SystemClock
+from fetchd.sessions import Secrets, SystemClock
 from fetchd.model import SecretOAuth
 source = SecretOAuth("alice", "alice", "custom", "id", token_endpoint={bench.source.token_endpoint!r})
 Secrets(Path({str(bench.directory.parent / "fetchd.db")!r}), clock=SystemClock(), emit=print).reveal(source)

@@ -31,7 +31,7 @@ const client = {
 const provider = new Provider('http://127.0.0.1', {
   clients: [
     client,
-    { ...client, client_id: 'secretive', client_secret: 'client-secret-of-the-test', token_endpoint_auth_method: 'client_secret_basic' },
+    { ...client, client_id: 'secretive', client_secret: 'client+secret/of-the-test 100%=', token_endpoint_auth_method: 'client_secret_basic' },
     { client_id: 'dovecot', client_secret: 'dovecot-secret', redirect_uris: [], response_types: [], grant_types: [] },
   ],
   scopes: ['openid', 'offline_access', 'mail'],

@@ -11,7 +11,7 @@ from typing import Any, Final, Self
 
 PACKAGE: Final = "oidc-provider@9"
 SCRIPT: Final = Path(__file__).with_name("oidc.mjs")
-CLIENT_SECRET: Final = "client-secret-of-the-test"
+CLIENT_SECRET: Final = "client+secret/of-the-test 100%="
 
 
 class UnavailableError(Exception):
