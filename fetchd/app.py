@@ -1,6 +1,7 @@
-"""The composition root: how fetchd is put together, and the only place that names concrete classes.
+"""The composition root: how fetchd is put together.
 
-Read it to see which adapter fills which seam of ``ports.py``.
+Read it to see which adapter fills which seam of ``ports.py``. ``sessions.py`` is a part of it, ``errands.py`` another root,
+for single commands; no other file names concrete classes.
 """
 
 import os
@@ -8,17 +9,14 @@ import random
 import secrets
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TextIO
 
 from fetchd import __version__, events
-from fetchd.config import SecretReader
 from fetchd.config.checks import is_loopback
 from fetchd.daemon import Daemon
 from fetchd.delivery import open_delivery
@@ -34,37 +32,21 @@ from fetchd.model import (
     HttpAddress,
     LogSettings,
     NoticeSettings,
-    Proxy,
-    Remembered,
-    Secret,
-    SecretOAuth,
-    SecretSource,
     Settings,
-    TlsMode,
 )
 from fetchd.notify import Supervisor, supervisor
 from fetchd.observe.fanout import fan_out
 from fetchd.observe.lines import LineWriter, WriteLine, is_journal
-from fetchd.pop3.memory import ServerMemory
-from fetchd.pop3.session import POP3Session
-from fetchd.pop3.tls import TlsContexts
-from fetchd.pop3.trace import Trace
-from fetchd.ports import Delivery, Maildrop, World
-from fetchd.resolver import Resolver
-from fetchd.store.reader import is_missing
+from fetchd.ports import Delivery, World
+from fetchd.sessions import Connector, Secrets, SystemClock
 from fetchd.store.sqlite import SqliteStore
 
 if TYPE_CHECKING:
-    import ssl
-
-    from fetchd.oauth.reader import TokenReader
     from fetchd.observe.board import Board
     from fetchd.observe.http import HttpServer
     from fetchd.observe.metrics import Metrics
     from fetchd.observe.notices import Notices
     from fetchd.observe.pages import Page
-    from fetchd.takeover import Takeover
-    from fetchd.trial import Trial
 
 
 _LONGEST_LOGIN_DELAY = 86_400.0
@@ -76,18 +58,6 @@ _PATIENCE_OF_HEALTH = 8.0
 
 _PATIENCE_WITH_NOTICES = 0.5
 """Seconds that the end waits for a notice that is being given."""
-
-
-class SystemClock:
-    """The machine's own time: see :class:`fetchd.ports.Clock`."""
-
-    def wall(self) -> float:
-        """Returns Unix seconds."""
-        return time.time()
-
-    def monotonic(self) -> float:
-        """Returns seconds that only grow."""
-        return time.monotonic()
 
 
 def log_to(target: TextIO | WriteLine, settings: LogSettings, *, is_tty: bool | None = None) -> events.Emit:
@@ -230,7 +200,7 @@ class App:
         self, watched_by: Supervisor | None = None, *, session_ended: Callable[[], None] | None = None
     ) -> Daemon:
         self._world = world = World(
-            connect=_Connector(
+            connect=Connector(
                 trace_to=self._emit if self._settings.log.level == "debug" else None, reveal=self._secrets.reveal
             ),
             open_delivery=partial(_open_delivery, self._settings.state.parent / "mbox-staging", Sightings()),
@@ -306,177 +276,6 @@ class App:
     def _finish_notices(self, patience: float) -> None:
         if self._notices is not None:
             self._notices.close(patience)
-
-
-class Secrets:
-    """Fills ``ports.Secrets``: passwords from where the configuration says, access tokens from beside the store.
-
-    What reads tokens is loaded at the first account that has some.
-    """
-
-    def __init__(self, state: Path, *, clock: SystemClock, emit: events.Emit) -> None:
-        self._state = state
-        self._clock = clock
-        self._emit = emit
-        self._reader = SecretReader(os.environ)
-        self._making = threading.Lock()
-        self._made: TokenReader | None = None
-
-    def reveal(self, source: SecretSource | SecretOAuth) -> Secret:
-        """Returns the password, or an access token that is good for a while: see :class:`fetchd.ports.Secrets`."""
-        return self._tokens().reveal(source) if isinstance(source, SecretOAuth) else self._reader.reveal(source)
-
-    def renew(self, source: SecretOAuth, refused: Secret) -> Secret | None:
-        """Returns another access token than the one that a server refused: see :class:`fetchd.ports.Secrets`."""
-        return self._tokens().renew(source, refused)
-
-    def close(self) -> None:
-        """Ends the commands that run, and lets no other begin."""
-        self._reader.close()
-
-    def _tokens(self) -> "TokenReader":
-        from fetchd.oauth.files import TokenFiles  # noqa: PLC0415 - only for accounts that have tokens
-        from fetchd.oauth.reader import TokenReader  # noqa: PLC0415 - likewise
-
-        with self._making:  # two readers would each have their own idea of what could not be stored
-            if self._made is None:
-                self._made = TokenReader(
-                    TokenFiles.beside(self._state),
-                    reveal=self._reader.reveal,
-                    clock=self._clock,
-                    chance=random.random,
-                    emit=self._emit,
-                )
-            return self._made
-
-
-def try_accounts(
-    settings: Settings, names: Sequence[str] = (), *, tell: "Callable[[Trial], object]"
-) -> "tuple[Trial, ...]":
-    """Logs in everywhere and looks, for ``fetchd check --connect``; fetches, deletes and records nothing.
-
-    A signal ends it at once, with the trials that were over by then.
-
-    Raises:
-        UsageError: no account has one of these names.
-    """
-    from fetchd.trial import Means, try_accounts  # noqa: PLC0415 - for this alone
-
-    def recall(account: Account) -> Remembered:
-        if is_missing(settings.state):
-            return Remembered()
-        with SqliteStore.open_readonly(settings.state) as store:
-            return store.remembered(account.name, user=account.user)
-
-    inbox, clock = PipeInbox(), SystemClock()
-    inbox.post_signals()
-    passwords = Secrets(settings.state, clock=clock, emit=lambda _: None)
-    means = Means(_Connector(reveal=passwords.reveal), passwords, recall, clock)
-    try:
-        return try_accounts(settings, names, means=means, inbox=inbox, tell=tell)
-    finally:
-        passwords.close()
-
-
-class _Connector:
-    """Fills ``ports.Connect``: a session that is logged in.
-
-    One TLS context serves all accounts of equal settings, one look-up all accounts of one host; what a session teaches
-    of its server, the next one knows.
-    """
-
-    def __init__(
-        self, *, trace_to: events.Emit | None = None, reveal: Callable[[SecretSource], Secret] | None = None
-    ) -> None:
-        self._trace_to = trace_to
-        self._reveal = reveal
-        self._contexts = TlsContexts()
-        self._making = threading.Lock()  # at the start, every worker would make one: 64 times 40 ms and 1 MB
-        self._resolver = Resolver()
-        self._memories: dict[tuple[str, str, int, str], ServerMemory] = {}
-
-    def __call__(self, account: Account, password: Secret) -> Maildrop:
-        proxy = self._proxy(account)
-        session = POP3Session.connect(
-            account.host,
-            account.port,
-            tls=account.tls,
-            timeout=account.timeout,
-            session_timeout=account.session_timeout,
-            login_timeout=account.login_timeout,
-            minimum_rate=account.minimum_rate,
-            source_address=account.source_address,
-            proxy=proxy,
-            resolve=self._resolver,
-            context=self._context(account),
-            memory=self._memory(account),
-            trace=self._trace(account, password, proxy),
-        )
-        try:
-            session.login(
-                account.user,
-                password,
-                mechanism=account.mechanism,
-                allow_plaintext=account.allow_plaintext_password,
-                is_token=isinstance(account.password, SecretOAuth),
-            )
-        except BaseException:
-            session.close()
-            raise
-        return session
-
-    def _trace(self, account: Account, password: Secret, proxy: Proxy | None) -> Trace | None:
-        emit = self._trace_to
-        if emit is None:
-            return None
-        masked = [password, *([proxy.password] if proxy and proxy.password else [])]
-
-        def write(direction: str, line: str) -> None:
-            emit(events.Traced(account.name, direction, line))
-
-        return Trace(write, *masked)
-
-    def _proxy(self, account: Account) -> Proxy | None:
-        """Returns the proxy with its password, which is read anew for every session, as the account's own is."""
-        if account.proxy is None or account.proxy_password is None:
-            return account.proxy
-        assert self._reveal is not None, "_Connector(reveal=…)"
-        return replace(account.proxy, password=self._reveal(account.proxy_password))
-
-    def _context(self, account: Account) -> "ssl.SSLContext | None":
-        if account.tls.mode is TlsMode.NONE:
-            return None
-        with self._making:
-            return self._contexts.get(account.tls)
-
-    def _memory(self, account: Account) -> ServerMemory:
-        key = (account.name, account.host, account.port, account.user)
-        return self._memories.setdefault(key, ServerMemory())
-
-
-@contextmanager
-def taking_over(settings: Settings, *, writes: bool, emit: events.Emit) -> "Iterator[Takeover]":
-    """Gives what ``fetchd import TOOL --seen`` works with.
-
-    Args:
-        settings: the new configuration.
-        writes: whether the store is opened, for this process alone.
-        emit: is told of tokens that were renewed.
-
-    Raises:
-        StoreError: another fetchd works on the store, or it cannot be used.
-    """
-    from fetchd.takeover import Takeover  # noqa: PLC0415 - one command needs it
-
-    clock = SystemClock()
-    with ExitStack() as opened:
-        store = None
-        if writes:
-            store = opened.enter_context(SqliteStore.open(settings.state))
-            store.configure({account.name: (account.host, account.user) for account in settings.accounts.values()})
-        own = Secrets(settings.state, clock=clock, emit=emit)
-        opened.callback(own.close)
-        yield Takeover(connect=_Connector(reveal=own.reveal), secrets=own, clock=clock, store=store)
 
 
 def _open_delivery(mbox_staging: Path, sightings: Sightings, account: Account) -> Delivery:

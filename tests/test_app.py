@@ -13,7 +13,7 @@ import pytest
 from freezegun import freeze_time
 
 from fetchd import events
-from fetchd.app import App, SystemClock, _Connector, _pages, log_to
+from fetchd.app import App, _pages, log_to
 from fetchd.config import SecretReader
 from fetchd.errors import NetworkError, SecretError
 from fetchd.inbox import Knock
@@ -32,6 +32,7 @@ from fetchd.model import (
 from fetchd.observe.pages import Request
 from fetchd.pop3.session import POP3Session
 from fetchd.pop3.trace import Trace
+from fetchd.sessions import Connector, SystemClock
 from tests.accounts import make_account, make_settings
 from tests.conftest import MakeMailbox
 from tests.e2e.running import http_get
@@ -61,7 +62,7 @@ def test_every_key_of_the_line_is_passed_on(monkeypatch: pytest.MonkeyPatch) -> 
         "proxy": Proxy(ProxyKind.HTTP, "proxy.x", 3128),
     }
     with pytest.raises(NetworkError):
-        _Connector()(make_account(**keys), Secret(b"secret"))
+        Connector()(make_account(**keys), Secret(b"secret"))
     assert {key: asked[key] for key in keys} == keys
 
 
@@ -82,7 +83,7 @@ def test_workers_that_start_together_share_one_tls_context(monkeypatch: pytest.M
 
     monkeypatch.setattr("fetchd.pop3.tls.client_context", make)
     monkeypatch.setattr(POP3Session, "connect", connect)
-    connector = _Connector()
+    connector = Connector()
 
     def poll(name: str) -> None:
         together.wait()
@@ -105,7 +106,7 @@ def test_account_behind_a_proxy_is_reached_and_logged_in_to(
     account = make_account(host="localhost", port=995, tls=Tls(ca_file=authority.ca_file), user=box.user)
     with Socks5Proxy(route, Credentials("me", "s3same")) as proxy:
         account = replace(account, proxy=parse_proxy(proxy.url))
-        with _Connector()(account, Secret(box.password.encode())) as maildrop:
+        with Connector()(account, Secret(box.password.encode())) as maildrop:
             assert maildrop.stat()[0] == 1
         assert proxy.asked == [("localhost", 995)]
     assert "s3same" not in repr(account)
@@ -125,7 +126,7 @@ def test_a_proxys_password_is_read_anew_for_every_session(tmp_path: Path, monkey
     secret = tmp_path / "proxy"
     account = make_account(proxy=Proxy(ProxyKind.HTTP, "p.x", 3128, user="u"), proxy_password=SecretFile(secret))
     traced: list[events.Event] = []
-    connector = _Connector(trace_to=traced.append, reveal=SecretReader({}).reveal)
+    connector = Connector(trace_to=traced.append, reveal=SecretReader({}).reveal)
     for password in ("oldproxypass", "newproxypass"):
         secret.write_text(password)
         with pytest.raises(NetworkError):

@@ -85,8 +85,8 @@ def _not_logged_in(settings: Settings) -> list[str]:
 
 def _try(settings: Settings, names: Sequence[str], *, as_json: bool, quiet: bool) -> bool:
     """Tries the accounts and shows what came of it; returns whether none failed."""
-    from fetchd.app import try_accounts  # noqa: PLC0415 - the network side: a check of the file does without
     from fetchd.cli import trials as shown  # noqa: PLC0415 - likewise
+    from fetchd.errands import try_accounts  # noqa: PLC0415 - the network side: a check of the file does without
     from fetchd.trial import State  # noqa: PLC0415 - likewise
 
     wanted = [name for name in settings.accounts if name in names] if names else list(settings.accounts)

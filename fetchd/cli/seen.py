@@ -9,10 +9,11 @@ from typing import Final
 
 import click
 
-from fetchd.app import log_to, taking_over
+from fetchd.app import log_to
 from fetchd.cli.import_ import read_octets, user_home
 from fetchd.cli.summary import counted
 from fetchd.config import find_config, load
+from fetchd.errands import taking_over
 from fetchd.errors import ConfigError, UsageError, printable
 from fetchd.migration.places import memories
 from fetchd.migration.uids import OldUids, parse_fetchids, parse_oldmail, parse_uidls

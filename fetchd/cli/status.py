@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from fetchd import __version__
-from fetchd.app import SystemClock
 from fetchd.cli.summary import counted
 from fetchd.config import find_config, load
 from fetchd.control import ControlError, ask_for_status, places
@@ -22,6 +21,7 @@ from fetchd.observe.board import stored_status
 from fetchd.observe.escape import shown_text
 from fetchd.observe.reach import shown_address
 from fetchd.observe.status import AccountStatus, Source, State, Status, from_json, to_json
+from fetchd.sessions import SystemClock
 from fetchd.store.reader import is_missing
 from fetchd.store.sqlite import SqliteStore
 from fetchd.values import value

@@ -64,6 +64,17 @@ def make_directory(path: Path, service: pwd.struct_passwd | None) -> None:
             )
 
 
+def make_state_directory(path: Path, service: pwd.struct_passwd) -> None:
+    """Makes the service's state directory (0700) where it is missing: systemd would do so only as the service starts.
+
+    Raises:
+        CannotWriteError: it cannot be made.
+    """
+    with _translated(path), suppress(FileExistsError):
+        path.mkdir(mode=0o700)
+        os.chown(path, service.pw_uid, service.pw_gid)
+
+
 def _may_search(info: os.stat_result, user: pwd.struct_passwd) -> bool:
     """Whether a user's own rights, or those of its group, lead into a directory; of more groups nothing is known."""
     if info.st_uid == user.pw_uid:

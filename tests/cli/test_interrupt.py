@@ -72,7 +72,7 @@ def start(config: Path, *arguments: str, at: str = "") -> subprocess.Popen[str]:
             for at in ("fetchd.cli", "click", "fetchd.cli.run", "pydantic", "yaml", "fetchd.pop3.session")
         ),
         *(("check", at) for at in ("fetchd.cli.check", "pydantic_core", "fetchd.config.loader")),
-        *(("check --connect", at) for at in ("fetchd.app", "fetchd.trial")),
+        *(("check --connect", at) for at in ("fetchd.errands", "fetchd.trial")),
         *(("status", at) for at in ("fetchd.cli.status", "fetchd.store.sqlite")),
         *(("poll", at) for at in ("fetchd.cli.poll", "fetchd.config.schema")),
         ("schema", "fetchd.config.json_schema"),

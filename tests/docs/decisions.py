@@ -88,7 +88,10 @@ DECISIONS: Final[dict[tuple[str, str], Decision]] = {
     ("docs/architecture.md", "daemon.py      an account is due: a worker (crew.py) calls the use case"): Shown(
         "the path"
     ),
-    ("docs/architecture.md", "cli/            one module a command (init/ is a room of its own); progress bars; exit codes"): Shown("the layers"),
+    (
+        "docs/architecture.md",
+        "cli/            one module a command (init/ is a room of its own); progress bars; exit codes",
+    ): Shown("the layers"),
     (
         "docs/logs.md",
         "14:03:07 info    poll.done  account=alice new=3 bytes=48211 deleted=0 skipped=0 took=0.82",

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from fetchd import events
-from fetchd.app import App, _Connector
+from fetchd.app import App
 from fetchd.config import SecretReader
 from fetchd.delivery import open_delivery
 from fetchd.errors import AccountError, Retry
@@ -41,6 +41,7 @@ from fetchd.observe.fanout import fan_out
 from fetchd.observe.logs import LogRenderer
 from fetchd.observe.metrics import Metrics
 from fetchd.ports import Connect, Delivery, World
+from fetchd.sessions import Connector
 from fetchd.store.sqlite import SqliteStore
 from tests.accounts import make_account, make_settings
 from tests.clocks import FakeClock, VirtualInbox
@@ -65,7 +66,7 @@ _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 def connector() -> Connect:
     """Returns what ``app.py`` connects with."""
-    return _Connector()
+    return Connector()
 
 
 def message(number: int) -> bytes:

@@ -18,7 +18,6 @@ import pytest
 
 import fetchd.pop3.tls
 from fetchd import events
-from fetchd.app import _Connector
 from fetchd.config import SecretReader, load
 from fetchd.errors import (
     AccountError,
@@ -35,6 +34,7 @@ from fetchd.errors import (
 )
 from fetchd.model import Secret, SecretCommand, SecretEnv, SecretFile, SecretSource, SecretValue, Tls, TlsMode
 from fetchd.pop3.transport import SocketTransport
+from fetchd.sessions import Connector
 from tests.faults import certificates
 from tests.faults.bench import PASSWORD, USER, Bench, message, run_daemon, stored
 from tests.faults.bounds import MB, bounded
@@ -763,7 +763,7 @@ def test_no_secret_is_in_the_trace_of_a_server_that_echoes(
 ) -> None:
     """FAULTS 89: nor in the error that its refusal makes, nor in an event, a log line or the store."""
     bench.fill(1)
-    bench.world = replace(bench.world, connect=_Connector(trace_to=bench.world.emit))
+    bench.world = replace(bench.world, connect=Connector(trace_to=bench.world.emit))
     rest = {"RETR 1": message(1) + b".\r\n", "CAPA": b".\r\n", "UIDL": b".\r\n", "LIST": b".\r\n"}.get(verb, b"")
     key = GREETING if verb == "greeting" else verb.encode()
     server.faults[key] = reply + ECHOED[echoed] + b"\r\n" + (rest if reply.startswith(b"+") else b"")

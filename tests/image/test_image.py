@@ -18,7 +18,7 @@ pytestmark = pytest.mark.image
 UID = 10001
 PULLED_MB = 120
 """Issue 6: what has to be fetched for the image, compressed, as a registry holds it."""
-ADDED_MB = 40
+ADDED_MB = 64
 """What the image holds beside its base, as it lies on a disk."""
 
 Run = Callable[..., Container]

@@ -181,3 +181,23 @@ def test_an_instance_is_asked_by_its_configuration(host: Host) -> None:
     host.systemctl("start", "fetchd@work")
     host.wait_for_status("1 account, next poll", "fetchd@work")
     assert host.machine.run("fetchd", "-c", "/etc/fetchd/work.yaml", "poll") == "1 account: now\n"
+
+
+def test_a_newcomer_goes_from_init_to_a_service_and_no_message_comes_twice(host: Host) -> None:
+    """As root, by init's own words: the configuration is for the user fetchd, and the commands run as that user."""
+    run = host.machine.run
+    server = ("--host", "127.0.0.1", "--port", str(host.port), "--tls", "none", "--user", "alice")
+    secret = ("--password-file", "/etc/fetchd/secrets/alice")
+    run("install", "-o", "fetchd", "-m", "600", "/etc/fetchd/secrets/mail", "/etc/fetchd/secrets/alice")
+    target = ("--maildir", "/srv/mail/a")
+    said = run("fetchd", "init", "--address", "alice@example.org", *server, *secret, *target, "--yes")
+    assert "/etc/fetchd/fetchd.yaml" in said
+    as_fetchd = ("runuser", "-u", "fetchd", "--", "fetchd")
+    assert "3" in run(*as_fetchd, "check", "--connect")
+    assert run(*as_fetchd, "--once").endswith("1 account: 3 new messages (42 bytes)\n")
+    host.systemctl("start")
+    host.wait_for_status("1 account, next poll")
+    host.machine.wait_until(
+        "its first poll", lambda: json.loads(run("fetchd", "status", "--json"))["counts"]["ok"] == 1
+    )
+    assert len(list((host.machine.root / "srv/mail/a/new").iterdir())) == 3

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from pwd import struct_passwd
 
 import click
 
@@ -46,9 +47,7 @@ def write(
             text, seen = placing.read(path)
             placing.place_over(path, with_account(text, whole, path), seen, environ=environ)
         else:
-            # Where it is the service's, the store is named: root's own fetchd --once would find another one.
-            state = default_state({}) if path.absolute() == system_config() else None
-            placing.place_new(path, new_file(whole, state=state), environ=environ, service=service)
+            _place_new(path, whole, service, environ=environ)
     except placing.UnsureError:
         raise  # the configuration is there, and names the secrets
     except BaseException as error:
@@ -62,6 +61,14 @@ def write(
     interview.say(f"\n{path}: the account {account.name} is in it.")
     for file in made:
         interview.say(f"{file}: the secret, which only its owner can read.")
+
+
+def _place_new(path: Path, account: NewAccount, service: struct_passwd | None, *, environ: Mapping[str, str]) -> None:
+    """Where it is the system's, the store is named: root's own fetchd --once would find another one."""
+    state = default_state({}) if path.absolute() == system_config() else None
+    placing.place_new(path, new_file(account, state=state), environ=environ, service=service)
+    if state is not None and service is not None:
+        placing.make_state_directory(state.parent, service)
 
 
 def finish(path: Path, account: NewAccount, login: Login, *, interview: Interview, environ: Mapping[str, str]) -> int:
