@@ -1,7 +1,7 @@
 """The composition root: how fetchd is put together.
 
-Read it to see which adapter fills which seam of ``ports.py``. ``sessions.py`` is a part of it, ``errands.py`` is another
-root, for single commands; no other file names concrete classes.
+Read it to see which adapter fills which seam of ``ports.py``. ``sessions.py`` is a part of it; ``errands.py`` another
+root, for single commands. No other file names concrete classes.
 """
 
 import os

@@ -93,8 +93,9 @@ class Intake:
     """
 
     def __init__(self, account: Account, stop: StopSignal, *, world: World, delivery: Delivery, tally: Tally) -> None:
-        self._account = account
         self._name = account.name
+        max_size = account.policy.max_size
+        self._limit = None if max_size is None else max_size * SIZE_SLACK
         self._stop = stop
         self._world = world
         self._delivery = delivery
@@ -219,11 +220,12 @@ class Intake:
         self._world.store.commit(self._name, batch, now=self._world.now(), settled=settled)
         self._delivery.publish(batch, self._journal)
         self._published = [committed.staged.name for committed in batch]
+        self._tally.delivered += len(batch)
+        self._tally.octets += sum([committed.staged.size for committed in batch])
+        name, emit = self._name, self._world.emit
         for committed in batch:
             staged = committed.staged
-            self._tally.delivered += 1
-            self._tally.octets += staged.size
-            self._world.emit(events.MessageDelivered(self._name, committed.uid, staged.size, staged.name))
+            emit(events.MessageDelivered(name, committed.uid, staged.size, staged.name))
 
     def settle(self) -> None:
         """Seals what was published, and forgets the last batch's names."""
@@ -236,10 +238,10 @@ class Intake:
         world = self._world
         uid = ref.uid or NO_UNIQUE_ID
         name = message_name(self._name, uid, seconds=world.now(), nonce=world.nonce(), host=world.host)
-        max_size = self._account.policy.max_size
-        limit = None if max_size is None else max_size * SIZE_SLACK
-        self._in_hand = _InHand(ref, self._delivery.stage(name), self._name, limit, self._stop, world.emit)
-        return self._in_hand.write
+        self._in_hand = in_hand = _InHand(
+            ref, self._delivery.stage(name), self._name, self._limit, self._stop, world.emit
+        )
+        return in_hand.write
 
     def _complete(self, ref: MessageRef, octets: int) -> None:
         """The terminator was seen: the message is whole. An empty one may never have met the sink."""

@@ -58,7 +58,7 @@ class Command:
     def __post_init__(self) -> None:
         if not _VERB.fullmatch(self.verb):
             raise UsageError(f"not a POP3 command: {printable(self.verb)!r}")
-        if _FORBIDDEN.search(self.args):
+        if not self.args.isalnum() and _FORBIDDEN.search(self.args):  # a message number needs no search
             raise UsageError(f"{self.verb}: an argument of a command must not hold CR, LF or NUL")
 
     @property

@@ -17,7 +17,7 @@ from fetchd.pop3.commands import Command
 from fetchd.pop3.events import NEED_DATA, BodyChunk, Challenge, Event, Greeting, ListLines, ReplyEnded, StatusReply
 from fetchd.pop3.protocol import Limits, Pop3Protocol, State
 from fetchd.pop3.trace import Mask, Trace
-from fetchd.pop3.transport import RECEIVE_OCTETS, Transport
+from fetchd.pop3.transport import FEW_OCTETS, RECEIVE_OCTETS, Transport
 from fetchd.ports import Write
 
 WINDOW_OCTETS: Final = 16 * 1024
@@ -32,6 +32,7 @@ class Conversation:
         self.transport = transport
         self._trace = trace
         self._secret = b""
+        self._most = FEW_OCTETS
         self._protocol = Pop3Protocol(peer=transport.peer, limits=limits, trace=trace)
 
     @property
@@ -159,9 +160,10 @@ class Conversation:
         while True:
             event = self._next()
             if isinstance(event, BodyChunk):
+                data = event.data
                 write = opened() if write is None else write
-                write(event.data)
-                octets += len(event.data)
+                write(data)
+                octets += len(data)
             elif isinstance(event, ReplyEnded):
                 if write is None:
                     opened()
@@ -237,7 +239,7 @@ class Conversation:
         """Makes an error of what the server said, or of its leaving, while nothing was asked (a "-ERR idle" often)."""
         with self.unbroken():
             self._protocol.next_event()
-            early = self.transport.recv_ready(RECEIVE_OCTETS)
+            early = self.transport.recv_ready(FEW_OCTETS)
             if early is not None:
                 self._receive(early)
                 self._protocol.next_event()
@@ -266,10 +268,12 @@ class Conversation:
             if event is not NEED_DATA:
                 return event
             try:
-                data = self.transport.recv(RECEIVE_OCTETS)
+                data = self.transport.recv(self._most)
             except NetworkError as error:
                 lost = self._protocol.awaiting
                 raise type(error)(f"{error}: {lost} is incomplete", retry=error.retry) from error
+            # Room for a large read is a mapping of its own, which costs more than a small read does.
+            self._most = RECEIVE_OCTETS if len(data) >= FEW_OCTETS else FEW_OCTETS
             self._receive(data)
 
     def _receive(self, data: bytes) -> None:

@@ -3,8 +3,9 @@
 No socket and no clock of its own: what waits asks :meth:`Deadlines.left` for how long.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from types import TracebackType
 from typing import Final
 
 from fetchd.values import value
@@ -22,6 +23,24 @@ class _Limit:
     what: str
     seconds: float
     ends: float
+
+
+class _Within:
+    """Has a limit count until it is left. A generator would do as well, and cost four times as much."""
+
+    __slots__ = ("_limit", "_limits")
+
+    def __init__(self, limits: list[_Limit], limit: _Limit) -> None:
+        self._limits = limits
+        self._limit = limit
+
+    def __enter__(self) -> None:
+        self._limits.append(self._limit)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._limits.remove(self._limit)
 
 
 class Deadlines:
@@ -57,15 +76,9 @@ class Deadlines:
         self._waited: float | None = None
         self._octets = 0
 
-    @contextmanager
-    def within(self, seconds: float, what: str) -> Iterator[None]:
+    def within(self, seconds: float, what: str) -> AbstractContextManager[None]:
         """Limits what happens in the context to ``seconds``; ``what`` is what takes so long then, for the message."""
-        limit = _Limit(what, seconds, self._clock() + seconds)
-        self._limits.append(limit)
-        try:
-            yield
-        finally:
-            self._limits.remove(limit)
+        return _Within(self._limits, _Limit(what, seconds, self._clock() + seconds))
 
     def left(self) -> float:
         """Returns how many seconds the next read or write may take.

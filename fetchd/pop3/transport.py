@@ -5,6 +5,7 @@ all that the session knows of it, so that tests, proxies and tunnels can bring t
 """
 
 import ipaddress
+import select
 import socket
 import ssl
 import time
@@ -21,6 +22,10 @@ from fetchd.pop3.reach import is_unix, named, reach
 from fetchd.pop3.tls import TlsChannel, check_fingerprint, client_context, explain, reason, was_cut_off
 
 RECEIVE_OCTETS: Final = 256 * 1024
+FEW_OCTETS: Final = 16 * 1024
+"""What is read at once where not much is to come, and until a read has brought as much."""
+_SOON_ENOUGH: Final = 1.01
+"""By how much longer than asked a read or write may wait: else, as time goes by, each one would set a timeout anew."""
 SEND_BUFFER: Final = 64 * 1024
 """Octets of ours that the kernel takes while the server takes none; Linux doubles it, for its own overhead."""
 
@@ -135,7 +140,8 @@ class SocketTransport:
             clock=clock,
         )
         self._waits = True
-        self._armed: float | None = -1.0
+        self._armed = -1.0
+        self._arrivals: select.poll | None = None
         self._channel: TlsChannel | None = None
         self._closed = False
         if sock.family in {socket.AF_INET, socket.AF_INET6}:
@@ -262,6 +268,8 @@ class SocketTransport:
 
     def recv_ready(self, most: int) -> bytes | None:
         """Returns what has arrived without waiting: None if that is nothing, b"" at the end."""
+        if self._channel is None and self._is_silent():
+            return None
         self._waits = False
         try:
             return self._channel.read(most) if self._channel is not None else self._raw_recv(most)
@@ -340,6 +348,15 @@ class SocketTransport:
         finally:
             self._sock.close()
 
+    def _is_silent(self) -> bool:
+        """Returns whether there is nothing to read; asked for, the socket need not be made non-blocking and back."""
+        if isinstance(self._sock, ssl.SSLSocket):  # may hold octets that poll(2) knows nothing of any more
+            return False
+        if self._arrivals is None:
+            self._arrivals = select.poll()
+            self._arrivals.register(self._sock, select.POLLIN)
+        return not self._arrivals.poll(0)
+
     def _raw_recv(self, most: int) -> bytes:
         self._arm()
         return self._sock.recv(most)
@@ -351,7 +368,7 @@ class SocketTransport:
     def _arm(self) -> None:
         """Sets the socket's timeout to what is left of the nearest deadline."""
         seconds = self._deadlines.left() if self._waits else 0.0
-        if seconds != self._armed:
+        if not seconds <= self._armed <= seconds * _SOON_ENOUGH:
             self._sock.settimeout(seconds)
             self._armed = seconds
 

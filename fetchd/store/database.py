@@ -17,13 +17,14 @@ import sqlite3
 import stat
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import Final, Self
 
 from fetchd.errors import StoreError
 from fetchd.store import schema
-from fetchd.store.faults import busy, translated, unsynced
+from fetchd.store.faults import busy, store_error, translated, unsynced
 from fetchd.store.lock import StoreLock
 from fetchd.store.log import Log, Ticket
 
@@ -95,23 +96,29 @@ class Database:
             finally:
                 self._mutex.release()
 
-    @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Holds the mutex; one that is closed is not waited for."""
-        self._check_open()
-        with translated(self.path), self._mutex:
-            yield
-
-    @contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
+    def reading(self) -> AbstractContextManager[sqlite3.Connection]:
         """Gives the connection for queries, to one thread at a time. Raises ``StoreError``."""
+        return _Reading(self)
+
+    def begin_reading(self) -> sqlite3.Connection:
+        """For :meth:`reading`: takes the mutex and returns the connection."""
         self._check_open()
-        with translated(self.path), self._mutex:  # as _turn(); a context less, for ten queries a poll
-            try:
-                yield self._connection()
-            except BaseException:
+        self._mutex.acquire()
+        try:
+            return self._connection()
+        except BaseException as error:
+            self.end_reading(error)
+            if isinstance(error, sqlite3.Error | OSError):
+                raise store_error(self.path, error) from error
+            raise
+
+    def end_reading(self, error: BaseException | None) -> None:
+        """For :meth:`reading`: lets go of the mutex; after an error the connection is dropped."""
+        try:
+            if error is not None:
                 self._drop()
-                raise
+        finally:
+            self._mutex.release()
 
     @contextmanager
     def writing(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
@@ -124,7 +131,8 @@ class Database:
         Raises:
             StoreError: nothing is known of what became of the transaction.
         """
-        with self._turn():
+        self._check_open()  # a store that is closed is not waited for
+        with translated(self.path), self._mutex:
             try:
                 db = self._connection()
                 self._check_file(db)
@@ -202,6 +210,25 @@ class Database:
             self._log.close()
             with contextlib.suppress(sqlite3.Error):
                 db.close()
+
+
+class _Reading:
+    """The connection, for queries. A generator would cost each of ten queries a poll two microseconds more."""
+
+    __slots__ = ("_database",)
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def __enter__(self) -> sqlite3.Connection:
+        return self._database.begin_reading()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._database.end_reading(error)
+        if isinstance(error, sqlite3.Error | OSError):
+            raise store_error(self._database.path, error) from error
 
 
 def _make_directory(directory: Path) -> None:

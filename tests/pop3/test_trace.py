@@ -41,6 +41,9 @@ def echoes(secret: bytes) -> list[bytes]:
     ]
 
 
+WAYS = " ".join(PASSWORD_WAYS + TOKEN_WAYS)
+
+
 class Echo:
     """A transport to a server that repeats what it is told, wherever it says anything; cut as the test wants it."""
 
@@ -88,11 +91,7 @@ class Echo:
             return b"+ " + self.challenge + b"\r\n"
         if verb == b"CAPA":
             return (
-                b"+OK "
-                + self.echo
-                + b"\r\nSASL "
-                + b" ".join(map(str.encode, PASSWORD_WAYS + TOKEN_WAYS))[5:]
-                + (b"\r\nUSER\r\nX-" + self.echo + b"\r\n.\r\n")
+                b"+OK " + self.echo + b"\r\nSASL " + WAYS.encode()[5:] + (b"\r\nUSER\r\nX-" + self.echo + b"\r\n.\r\n")
             )
         if verb in {b"UIDL", b"LIST"}:
             return b"+OK " + self.echo + b"\r\n1 " + self.echo + b"\r\n.\r\n"
@@ -138,7 +137,8 @@ def check(text: str, secret: bytes, exchanged: list[bytes]) -> None:
     for form in (*echoes(secret), secret.decode("ascii", "backslashreplace").encode()):
         shown = form.decode("ascii", "backslashreplace").lower()
         assert shown not in lower
-        assert shown[4:12] not in lower or len(shown) < 12, (shown, text)
+        by_chance = shown[4:12] in WAYS.lower()  # the base64 of a token may hold the name of a mechanism
+        assert shown[4:12] not in lower or len(shown) < 12 or by_chance, (shown, text)
     for line in exchanged:
         if len(line) > 4:
             assert line.decode().lower() not in lower

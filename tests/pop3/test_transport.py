@@ -387,6 +387,17 @@ def fingerprint_of(context: ssl.SSLContext, settings: Tls) -> bytes:
     return hashlib.sha256(certificate).digest()
 
 
+def test_looking_finds_what_an_ssl_socket_holds(server_context: MakeServerContext, implicit: Tls) -> None:
+    """An ``SSLSocket`` takes a whole record from the kernel, which then knows nothing of what is left of it."""
+    with ScriptedServer([StartTls(server_context()), Send(b"early")]) as server:
+        raw = socket.create_connection((server.host, server.port))
+        context = ssl.create_default_context(cafile=implicit.ca_file)
+        transport = SocketTransport(context.wrap_socket(raw, server_hostname=NAME), NAME)
+        assert transport.recv(1) == b"e"
+        assert transport.recv_ready(MOST) == b"arly"
+        transport.close()
+
+
 def test_fingerprint_pins_the_certificate_whatever_its_name(server_context: MakeServerContext, implicit: Tls) -> None:
     """FACTS §1a: no chain, no name, no date is asked for; this very certificate is."""
     context = server_context()

@@ -31,6 +31,10 @@ class SlowSocket:
         self._next: deque[tuple[float, bytes]] = deque()
         self._timeout = 0.0
 
+    def fileno(self) -> int:
+        """Returns a descriptor that is not open, which poll(2) does not call silent."""
+        return 1 << 20
+
     def settimeout(self, seconds: float) -> None:
         """Remembers how long a read may wait."""
         self._timeout = seconds
