@@ -146,7 +146,8 @@ def _plan(account: Account, listing: Listing, *, world: World, known: bool) -> P
     """Makes the plan, and records what it says about unique-ids before anything is fetched."""
     store, name = world.store, account.name
     digest = listing.digest()
-    if known and listing.is_complete and nothing_to_do(store.all_known(name), digest, account.policy, now=world.now()):
+    comparable = listing.has_unique_ids and listing.is_complete
+    if known and comparable and nothing_to_do(store.all_known(name), digest, account.policy, now=world.now()):
         _say_younger(account, store.listed(name, vanished=(), returned=(), now=world.now()), world=world)
         return Plan()
     seen = store.seen(name)
@@ -172,7 +173,7 @@ def _plan(account: Account, listing: Listing, *, world: World, known: bool) -> P
         now=world.now(),
         forgotten=plan.forgotten,
         settled=plan.settled,
-        known=all_known(digest, seen, plan) if listing.has_unique_ids and listing.is_complete else None,
+        known=all_known(digest, seen, plan) if comparable else None,
     )
     _say_younger(account, younger, world=world)
     return plan

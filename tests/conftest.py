@@ -1,5 +1,6 @@
 """What every test may ask for: the real server, mailboxes on it, an authority for certificates."""
 
+import signal
 from collections.abc import Iterator
 from itertools import count
 from typing import Protocol
@@ -13,6 +14,10 @@ from tests.servers.pki import TestAuthority
 # One example may meet an import, an fsync or a busy machine: its time says nothing about the code.
 settings.register_profile("fetchd", deadline=None, print_blob=True)
 settings.load_profile("fetchd")
+
+# A shell starts what runs in its background with SIGINT ignored, and all that the tests start would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class MakeMailbox(Protocol):

@@ -383,6 +383,24 @@ def test_a_server_without_uidl(bench: Bench) -> None:
     assert bench.store.outbox("alice") == []
 
 
+@pytest.mark.parametrize("policy", [DELETE, KEEP])
+def test_mail_without_unique_ids_is_no_empty_maildrop_of_which_all_is_known(bench: Bench, policy: Policy) -> None:
+    """The maildrop moves, empty, to a server without UIDL: what comes there has no unique-ids to be compared."""
+    fill(bench, 1)
+    bench.poll(DELETE)
+    for _ in range(2):
+        bench.poll(DELETE)
+    assert bench.store.all_known("alice") is not None
+    bench.server.has_uidl = bench.server.has_capa = False
+    fill(bench, 2)
+    if policy == DELETE:
+        assert bench.poll(policy).delivered == 1
+        assert bench.mail() == stored(1, 2)
+    else:
+        with pytest.raises(PolicyError, match="no UIDL"):
+            bench.poll(policy)
+
+
 def test_a_server_that_deletes_what_was_retrieved_is_asked_for_one_message_at_a_time(bench: Bench) -> None:
     """FAULTS 58, RFC 2449 §6.7: EXPIRE 0; each message is published before the next one is retrieved."""
     bench.server.capabilities = {"EXPIRE": ("0", "USER")}

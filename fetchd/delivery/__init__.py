@@ -22,7 +22,13 @@ def open_delivery(account: str, target: Target, *, mbox_staging: Path, sightings
     if isinstance(target, MaildirTarget):
         maildir = Maildir(target.path, account, create_parents=target.create_parents, sightings=sightings)
         rights = Rights(target.owner)
-        return maildir if rights.owner is None else OwnedDelivery(maildir, rights)
+        if rights.owner is None:
+            return maildir
+        # Now: where Maildirs are created, it is with the owner's rights, which may not reach Python's library.
+        import shutil  # noqa: F401, PLC0415 - see above
+        import tempfile  # noqa: F401, PLC0415 - likewise
+
+        return OwnedDelivery(maildir, rights)
     from fetchd.delivery.mbox import Mbox  # noqa: PLC0415 - with its locks and settlement, only where it is used
 
     return Mbox(target.path, account, staging=mbox_staging, create_parents=target.create_parents, owner=target.owner)

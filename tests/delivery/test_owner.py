@@ -205,6 +205,27 @@ def test_what_is_delivered_is_the_owners_from_the_beginning(place: Place) -> Non
     assert (message.stat().st_uid, stat.S_IMODE(message.stat().st_mode)) == (ALICE.uid, 0o600)
 
 
+def test_what_creates_a_maildir_is_loaded_before_rights_are_taken(place: Place) -> None:
+    """Python may lie in /root (uv, pyenv), where no user can read it: nothing is imported with a user's rights."""
+    code = """
+import os, sys
+from pathlib import Path
+from fetchd.delivery import open_delivery
+from fetchd.model import MaildirTarget, Owner
+owner = Owner("alice", int(sys.argv[3]), int(sys.argv[3]), (int(sys.argv[3]),))
+delivery = open_delivery("alice", MaildirTarget(Path(sys.argv[1]), owner=owner), mbox_staging=Path(sys.argv[2]))
+class Unreadable:
+    def find_spec(self, name, path=None, target=None):
+        assert os.geteuid() == 0 or name in sys.builtin_module_names, f"{name}: with the rights of uid {os.geteuid()}"
+sys.meta_path.insert(0, Unreadable())
+delivery.prepare(create=True)
+print("created")
+"""
+    arguments = [str(place.maildir), str(place.staging), str(ALICE.uid)]
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("created\n", "")
+
+
 @pytest.mark.parametrize("kind", ["maildir", "mbox"])
 def test_every_step_works_with_the_owners_rights(place: Place, kind: str) -> None:
     delivery = place.prepared(kind=kind)

@@ -28,7 +28,8 @@ class TerminalProgram:
         self._master, slave = os.openpty()
         try:
             self._process = subprocess.Popen(
-                ["setsid", "--ctty", *command],
+                # Whoever runs the tests under nohup, or in the background, has signals ignored in all that they start.
+                ["env", "--default-signal", "setsid", "--ctty", *command],
                 stdin=slave,
                 stdout=slave,
                 stderr=slave,
