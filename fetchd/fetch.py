@@ -75,7 +75,7 @@ def poll_account(account: Account, stop: StopSignal, *, world: World) -> PollRes
 def _hint(account: Account, error: AccountError) -> str | None:
     try:
         from fetchd.hints import hint  # noqa: PLC0415 - the table of providers, for a poll that failed
-    except OSError:  # it may have failed for want of descriptors: then there is none for a module either
+    except (OSError, ImportError):  # no descriptor left for a module either; or an upgrade has just replaced the files
         return None
     return hint(account.host, error) or None
 

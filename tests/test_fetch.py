@@ -7,6 +7,7 @@ import errno
 import itertools
 import mailbox
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, suppress
 from copy import deepcopy
@@ -620,6 +621,18 @@ def test_a_failure_comes_with_what_is_known_of_the_provider(bench: Bench) -> Non
             bench.poll(host=host)
         failed = bench.said(events.PollFailed)[-1]
         assert failed.hint is None if hint is None else str(failed.hint).startswith(hint)
+
+
+def test_a_refused_login_stays_one_where_nothing_more_can_be_loaded(bench: Bench) -> None:
+    """A package that was upgraded under a running daemon: what is counted towards a hold is the refusal."""
+
+    def connect(account: Account, password: Secret):
+        raise AuthenticationError("refused", Reply(ok=False, text=b"authentication failed"))
+
+    bench.world = replace(bench.world, connect=connect)
+    with patch.dict(sys.modules, {"fetchd.hints": None}), pytest.raises(AuthenticationError):
+        bench.poll(host="pop.gmx.net")
+    assert bench.said(events.PollFailed)[-1].hint is None
 
 
 def test_a_poisonous_message_never_keeps_the_others_from_coming(bench: Bench) -> None:
