@@ -34,15 +34,15 @@ after 6,900 in a second run. No leak was found: the interpreter's blocks stood a
 tracemalloc saw nothing pile up, and mallinfo2(3) told of 13 to 18 MiB in use at any time. What grew was the part of
 glibc's heaps that had ever been touched. A read asks for 256 KiB and mostly brings a line; glibc serves the first such
 block by mmap, and from its free on takes blocks of that size from the heap of the thread (`M_MMAP_THRESHOLD` is
-dynamic), where small things settle in
-the rest. The daemon therefore fixes that threshold at 128 KiB as it starts; one heap for all threads
-(`MALLOC_ARENA_MAX=1`) helped less, and so did smaller reads.
+dynamic), where small things settle in the rest.
 
-What is left, in a run of 5,210 polls after that: 2.4 MiB from the second quarter to the fourth, less than half of what
-it was, about 1 MiB in 1,000 polls, and still rising at the end. So it is within the limit, but no flat line yet; at
-this rate a run of 7,200 polls would exceed the limit. Where it ends was not seen.
+With that threshold fixed at 128 KiB, RSS still rose by about 1 MiB in 1,000 polls, in the heaps that glibc makes for
+threads, of which there were fifteen: by /proc/PID/smaps they grew from 5.7 to 13.8 MiB over 7,000 polls, and nothing
+else grew. Smaller reads, and malloc_trim(3) every 200 sessions, each alone, slowed that down and did not end it. With
+two heaps for all threads and a trim now and then RSS stood at 60.8 to 62.6 MiB from the 1,000th poll to the 7,000th,
+right after each trim. That is what the daemon does (`fetchd/heap.py`); a trim takes a millisecond, seldom twenty.
 """
-"""What was found in runs on 2026-11-24, before the threshold was set in ``fetchd.cli.run``."""
+"""What was found in runs on 2026-11-24, before ``fetchd/heap.py`` was what it is."""
 
 Value = Callable[[Sample], float]
 PLOTS: Final[Sequence[tuple[str, Value]]] = (
