@@ -29,10 +29,11 @@ static char root[PATH_MAX];
 static size_t root_length;
 static long fault_at;   /* 0: none */
 static char fault;      /* k kill, t torn, s SIGTERM, e errno; from there on errno, f: wherever space is taken,
-                           d: and at flushes; . none */
+                           d: and at flushes; c: as d, from that fdatasync on; . none */
 static int fault_errno;
 static int with_data;   /* whether the report holds what is written, in hex */
 static long count;
+static long flushes;    /* fdatasyncs among them */
 static int from_here_on;
 static int muted;       /* 1: flushes of staged files do nothing; 2: those of directories; syncfs where any is set */
 static __thread long mine;
@@ -66,6 +67,7 @@ int crash_arm(const char *where, long at, const char *kind, int error, int data,
     fault_errno = error;
     with_data = data;
     count = 0;
+    flushes = 0;
     from_here_on = 0;
     root_length = strlen(root);
     return 0;
@@ -110,19 +112,22 @@ static int locate(char *out, int dirfd, const char *name) {
 
 enum { GO_ON, FAIL, TEAR };
 
-static int must_fail(int needs) { return needs == 1 || (needs == 2 && fault == 'd'); }
+static int must_fail(int needs) { return needs == 1 || (needs == 2 && (fault == 'd' || fault == 'c')); }
+
+static int is_due(int is_flush) { return fault == 'c' ? is_flush && flushes == fault_at : count == fault_at; }
 
 /* Counts a call; returns what is to be done with it. needs: 1 space, 2 a disk that works, 0 neither. */
 static int enter(const char *name, const char *what, int needs, int tearable) {
     char line[2 * PATH_MAX + 64];
-    int verdict = GO_ON, length;
+    int verdict = GO_ON, length, is_flush = !strcmp(name, "fdatasync");
     pthread_mutex_lock(&lock);
     mine = ++count;
+    flushes += is_flush;
     length = snprintf(line, sizeof line, "CALL %ld %c %s %s\n", count, tearable ? 't' : '-', name, what);
     report(line, length);
     if (from_here_on) {
         verdict = must_fail(needs) ? FAIL : GO_ON;
-    } else if (count == fault_at && fault != '.' && (fault != 't' || tearable)) {
+    } else if (is_due(is_flush) && fault != '.' && (fault != 't' || tearable)) {
         length = snprintf(line, sizeof line, "FIRED %ld %c %s\n", count, fault, name);
         report(line, length);
         if (fault == 'k')
@@ -133,7 +138,7 @@ static int enter(const char *name, const char *what, int needs, int tearable) {
             verdict = TEAR;
         if (fault == 'e')
             verdict = FAIL;
-        if (fault == 'f' || fault == 'd') {
+        if (fault == 'f' || fault == 'd' || fault == 'c') {
             from_here_on = 1;
             verdict = must_fail(needs) ? FAIL : GO_ON;
         }

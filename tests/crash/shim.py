@@ -10,14 +10,15 @@ from typing import Final, Literal
 
 import pytest
 
-FaultKind = Literal["kill", "torn", "term", "EIO", "ENOSPC", "EDQUOT", "full", "dying"]
+FaultKind = Literal["kill", "torn", "term", "EIO", "ENOSPC", "EDQUOT", "full", "dying", "dying at a flush"]
 """SIGKILL before the call; half of a write, then SIGKILL; SIGTERM; an error in place of the call; ENOSPC from that call
-on, wherever space is taken; EIO from that call on, wherever something is written or flushed."""
+on, wherever space is taken; EIO from that call on, wherever something is written or flushed; the same, where only calls
+of fdatasync(2) are counted: those of the store, which come in the same order each time."""
 
 KINDS: Final[tuple[FaultKind, ...]] = ("kill", "torn", "term", "EIO", "ENOSPC", "EDQUOT", "full", "dying")
 ERRORS: Final = frozenset({"EIO", "ENOSPC", "EDQUOT"})
 
-_LETTER: Final = {"kill": "k", "torn": "t", "term": "s", "full": "f", "dying": "d"}
+_LETTER: Final = {"kill": "k", "torn": "t", "term": "s", "full": "f", "dying": "d", "dying at a flush": "c"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,6 @@ def order(
     """Returns what the shim is told: call number, kind, errno, whether to report octets, root, report."""
     if fault is None:
         return 0, ".", 0, int(with_data), str(root), str(report)
-    names = {"full": "ENOSPC", "dying": "EIO"}
+    names = {"full": "ENOSPC", "dying": "EIO", "dying at a flush": "EIO"}
     number = getattr(errno, names.get(fault.kind, fault.kind), 0)
     return fault.number, _LETTER.get(fault.kind, "e"), number, int(with_data), str(root), str(report)
