@@ -288,7 +288,7 @@ class SocketTransport:
             else:
                 self._raw_send(data)
         except OSError as error:
-            self._fail("sending", error)
+            self._fail("sending", self._last_word() or error)
 
     def within(self, seconds: float, what: str) -> AbstractContextManager[None]:
         """Returns a context in which reads and writes fail once ``seconds`` have passed, since ``what`` took longer."""
@@ -364,6 +364,20 @@ class SocketTransport:
     def _raw_send(self, data: bytes) -> None:
         self._arm()
         self._sock.sendall(data)
+
+    def _last_word(self) -> ssl.SSLError | None:
+        """Returns the alert by which a peer that has left says why: it may lie unread behind the error of a write."""
+        self._waits = False
+        try:
+            if self._channel is not None:
+                self._channel.read(FEW_OCTETS)
+        except ssl.SSLError as error:
+            return None if isinstance(error, ssl.SSLWantReadError) or was_cut_off(error) else error
+        except OSError:
+            pass
+        finally:
+            self._waits = True
+        return None
 
     def _arm(self) -> None:
         """Sets the socket's timeout to what is left of the nearest deadline."""

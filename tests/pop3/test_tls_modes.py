@@ -17,6 +17,7 @@ from fetchd.errors import NetworkError, Retry, TlsError
 from fetchd.model import Tls, TlsMode
 from fetchd.pop3 import POP3Session
 from fetchd.pop3.protocol import State
+from fetchd.pop3.transport import SocketTransport
 from tests.conftest import MakeMailbox
 from tests.pop3.conftest import NAME, MakeServerContext
 from tests.pop3.scripts import GREETING, OK
@@ -208,6 +209,24 @@ def test_client_certificate_that_is_missing_is_a_tls_error(
         with ScriptedServer(script) as server, pytest.raises(TlsError):
             mode.connect(server, trusting).capabilities()
         assert server.received == mode.said
+
+
+def test_a_refusal_that_lies_unread_behind_a_failing_write_is_told(
+    server_context: MakeServerContext, trusting: Tls, authority: TestAuthority
+) -> None:
+    """In TLS 1.3 the alert comes after the handshake, when we may be writing already."""
+    script = [StartTls(demanding(server_context(), authority), fails="did not return a certificate")]
+    with ScriptedServer(script) as server:
+        transport = SocketTransport.connect(server.host, server.port, timeout=10)
+        transport.start_tls(trusting)
+        with pytest.raises(TlsError):
+            _go_on(transport)
+        transport.close()
+
+
+def _go_on(transport: SocketTransport) -> None:
+    while True:
+        transport.send(b"NOOP\r\n")
 
 
 # ── what TLS there has to be ─────────────────────────────────────────────────────────────────────────────────────────
