@@ -14,6 +14,7 @@ from math import inf
 from typing import Final, Protocol
 
 from fetchd.ports import Clock
+from fetchd.wording import counted
 
 STATUS_PAUSE: Final = 2.0
 """Seconds between two texts on how things stand: the service manager passes each on to whoever listens."""
@@ -147,7 +148,7 @@ def standing(*, accounts: int, failing: int, polling: int, next_poll: float | No
     >>> standing(accounts=12, failing=1, polling=0, next_poll=None)
     '12 accounts, 1 failing'
     """
-    parts = [f"{accounts:,} account{'' if accounts == 1 else 's'}"]
+    parts = [counted(accounts, "account")]
     if failing:
         parts.append(f"{failing:,} failing")
     if polling:

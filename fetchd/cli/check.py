@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import click
 
 from fetchd.cli.completion import account_names
-from fetchd.cli.summary import counted
 from fetchd.config import find_config, load
 from fetchd.errors import UsageError
 from fetchd.model import SecretOAuth, Settings
 from fetchd.observe.escape import shown_text
+from fetchd.wording import counted
 
 if TYPE_CHECKING:
     from fetchd.trial import Trial

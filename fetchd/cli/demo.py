@@ -16,11 +16,12 @@ from rich.text import Text
 
 from fetchd.app import App, log_to
 from fetchd.cli.progress import Progress, Terminal
-from fetchd.cli.summary import counted, human_size, summary
+from fetchd.cli.summary import human_size, summary
 from fetchd.demo import DemoServer, sample_messages
 from fetchd.errors import FetchdError, UsageError
 from fetchd.model import Account, LogSettings, MaildirTarget, Secret, SecretValue, Settings, Tls, TlsMode
 from fetchd.observe.escape import shown_text
+from fetchd.wording import counted
 
 _PASSWORD = "demo"  # noqa: S105 - of a server on loopback that lives for seconds
 _OCTETS_PER_SECOND = 2_000_000

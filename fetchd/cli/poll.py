@@ -7,12 +7,12 @@ from pathlib import Path
 import click
 
 from fetchd.cli.completion import account_names
-from fetchd.cli.summary import counted
 from fetchd.config import find_config, load
 from fetchd.control import UnknownNamesError, ask_for_polls, places
 from fetchd.errors import UsageError, printable
 from fetchd.observe.words import span
 from fetchd.schedule import Prompted
+from fetchd.wording import counted
 
 
 @click.command(short_help="Ask the running fetchd to poll now.")

@@ -22,9 +22,10 @@ from rich.table import Column
 from rich.text import Text
 
 from fetchd import events
-from fetchd.cli.summary import counted, human_size
+from fetchd.cli.summary import human_size
 from fetchd.model import PollResult
 from fetchd.observe.escape import shown_text
+from fetchd.wording import counted
 
 _NAME_WIDTH: Final = 30
 _PAUSE: Final = 0.1

@@ -17,12 +17,13 @@ import click
 
 from fetchd.app import App, log_to
 from fetchd.cli import EXIT_FAILED, EXIT_INTERRUPTED, interruptible
-from fetchd.cli.summary import counted, summary
+from fetchd.cli.summary import summary
 from fetchd.config import find_config, load
 from fetchd.errors import Interrupted
 from fetchd.events import Emit, Event, PollFailed, Stopping
 from fetchd.inbox import Finished
 from fetchd.model import PollResult, Settings
+from fetchd.wording import counted
 
 
 def run_forever(config: Path | None, *, verbose: bool) -> None:

@@ -11,7 +11,6 @@ import click
 
 from fetchd.app import log_to
 from fetchd.cli.import_ import read_octets, user_home
-from fetchd.cli.summary import counted
 from fetchd.config import find_config, load
 from fetchd.errands import taking_over
 from fetchd.errors import ConfigError, UsageError, printable
@@ -20,6 +19,7 @@ from fetchd.migration.uids import OldUids, parse_fetchids, parse_oldmail, parse_
 from fetchd.model import Fate, Settings
 from fetchd.takeover import Compared
 from fetchd.values import value
+from fetchd.wording import counted
 
 _HEADS: Final = ("account", "remembered", "matched", "new", "gone")
 _MAY_BE: Final = (FileNotFoundError, NotADirectoryError, PermissionError)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from fetchd import __version__
-from fetchd.cli.summary import counted
 from fetchd.config import find_config, load
 from fetchd.control import ControlError, ask_for_status, places
 from fetchd.errors import UsageError
@@ -25,6 +24,7 @@ from fetchd.sessions import SystemClock
 from fetchd.store.reader import is_missing
 from fetchd.store.sqlite import SqliteStore
 from fetchd.values import value
+from fetchd.wording import counted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

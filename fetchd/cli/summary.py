@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable
 
 from fetchd.model import PollResult
+from fetchd.wording import counted
 
 
 def summary(results: Iterable[PollResult], failed: Collection[str] = ()) -> str:
@@ -31,15 +32,6 @@ def summary(results: Iterable[PollResult], failed: Collection[str] = ()) -> str:
     if failed:
         parts.append(f"{counted(len(set(failed)), 'account')} failed")
     return f"{counted(len(names), 'account')}: {', '.join(parts)}"
-
-
-def counted(number: int, noun: str) -> str:
-    """Returns a number with its noun in the right form.
-
-    >>> counted(1, "account"), counted(1200, "account")
-    ('1 account', '1,200 accounts')
-    """
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def human_size(octets: int) -> str:

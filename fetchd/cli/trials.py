@@ -4,11 +4,12 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
-from fetchd.cli.summary import counted, human_size
+from fetchd.cli.summary import human_size
 from fetchd.errors import printable
 from fetchd.model import UNIX_PREFIX, Account, Capabilities, TlsMode
 from fetchd.observe.escape import shown_text
 from fetchd.trial import CERTIFICATE_SECONDS, Outlook, State, Trial
+from fetchd.wording import counted
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

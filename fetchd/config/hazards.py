@@ -174,15 +174,7 @@ def _resolved(path: Path) -> Path:
 def _nearest(path: Path) -> Path:
     """Returns the path itself, or the nearest directory above it that exists."""
     absolute = path.absolute()
-    return next((one for one in (absolute, *absolute.parents) if _exists(one)), Path("/"))
-
-
-def _exists(path: Path) -> bool:
-    try:
-        os.stat(path)
-    except OSError:
-        return False
-    return True
+    return next((one for one in (absolute, *absolute.parents) if os.path.exists(one)), Path("/"))
 
 
 def _open_to_all(directory: Path) -> bool:

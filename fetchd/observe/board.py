@@ -17,6 +17,7 @@ from fetchd.observe import words
 from fetchd.observe.history import Days, History, remembered
 from fetchd.observe.status import AccountStatus, Source, State, Status, in_order
 from fetchd.ports import Clock
+from fetchd.wording import counted
 
 ERROR_LIMIT: Final = 400
 """The most characters of an error that are kept."""
@@ -144,7 +145,7 @@ class Board:
             if not self._is_live:
                 return False, "starting: the configuration is not live yet"
             untried = sum(not row.tried for row in self._rows.values())
-            return True, f"ready: {words.counted(len(self._rows), 'account')}, {untried:,} not polled yet"
+            return True, f"ready: {counted(len(self._rows), 'account')}, {untried:,} not polled yet"
 
     # ── events: each with the time that it is now; the lock is held ──────────────────────────────────────────────
 

@@ -6,6 +6,7 @@ from typing import Final
 from fetchd.errors import Retry
 from fetchd.model import Outcome
 from fetchd.observe.status import AccountStatus, State
+from fetchd.wording import counted
 
 STATES: Final = {State.OK: "fetched", State.FAILING: "failing", State.HELD: "on hold", State.NEW: "not polled yet"}
 """A state in words."""
@@ -97,15 +98,6 @@ def _listed(bad: Sequence[AccountStatus]) -> str:
     if len(bad) > _NAMES:
         names[-1] = f"{names[-1]} and {len(bad) - _NAMES:,} more"
     return ", ".join(names)
-
-
-def counted(number: int, noun: str) -> str:
-    """Returns a number with its noun in the right form.
-
-    >>> counted(1, "message"), counted(1200, "message")
-    ('1 message', '1,200 messages')
-    """
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def span(seconds: float) -> str:

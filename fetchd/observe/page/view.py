@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from fetchd.observe import words
 from fetchd.observe.status import HOURS, AccountStatus, Status
 from fetchd.values import value
+from fetchd.wording import counted
 
 PAGE: Final = 100
 """Accounts on one page: more are neither read nor drawn in a moment."""
@@ -158,7 +159,7 @@ def _chart_text(hours: Sequence[int]) -> str:
     if not total:
         return "No message in the last 24 hours"
     busiest = f", at most {most:,} in one hour" if most < total else ", all in one hour" if total > 1 else ""
-    return f"{words.counted(total, 'message')} in the last 24 hours{busiest}"
+    return f"{counted(total, 'message')} in the last 24 hours{busiest}"
 
 
 def _moment(when: float, said: str) -> Moment:
