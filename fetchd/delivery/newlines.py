@@ -27,10 +27,9 @@ class LineEnds:
             octets = octets[:-1]
         if b"\r" not in octets:
             return octets
-        # Where every CR is followed by LF, dropping all CRs is the same and costs half. It is so where as many go as
-        # there are CRLFs: of a CR that is not followed by LF, or that now ends the octets, there is none.
+        # Where every CR is followed by LF, dropping all CRs is the same and costs half.
         without = octets.replace(b"\r", b"")
-        if len(octets) - len(without) == octets.count(b"\r\n"):
+        if _are_before_lf(octets, len(octets) - len(without)):
             return without
         return octets.replace(b"\r\n", b"\n")
 
@@ -38,3 +37,18 @@ class LineEnds:
         """Returns what is still held: a CR that ends the message stays."""
         held, self._held = self._held, False
         return b"\r" if held else b""
+
+
+def _are_before_lf(octets: bytes, count: int) -> bool:
+    """Returns whether all CRs, ``count`` of them and at least one, are followed by LF.
+
+    It is so where there are as many CRLFs. The lines of base64, which most of a large message is, have one length: then
+    every CR is where it has to be, and two slices show that in an eighth of the time.
+    """
+    first = octets.find(b"\r")
+    length = octets.find(b"\r", first + 1) - first
+    if length > 0 and (len(octets) - first - 1) // length + 1 == count:
+        crs, lfs = octets[first::length], octets[first + 1 :: length]
+        if crs == b"\r" * count and lfs == b"\n" * count:
+            return True
+    return octets.count(b"\r\n") == count

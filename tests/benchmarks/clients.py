@@ -109,7 +109,7 @@ class Fetchd(Client):
     def configure(self, home: Path, accounts: Sequence[Account], **top: object) -> None:
         """Writes ``fetchd.yaml``; ``top`` are further keys of its first level."""
         if len(accounts) > 1:
-            top = {"sessions_per_host": 64, **top}  # all accounts are on one host here, which is ours
+            top = {"sessions_per_host": 200, "workers": 200, **top}  # all accounts are on one host here, which is ours
         text = yaml.dump(
             {
                 "state": str(state(home) / "fetchd.db"),
@@ -257,7 +257,10 @@ class Getmail(Client):
 
 
 class Drain(Client):
-    """The server's limit: everything is retrieved and thrown away."""
+    """The server's limit: everything is retrieved and thrown away, of all accounts at once.
+
+    A second run in the same directory only asks what there is: nothing is new to it.
+    """
 
     name = "limit: server drained"
     program = sys.executable
@@ -265,13 +268,12 @@ class Drain(Client):
 
     def job(self, home: Path, accounts: Sequence[Account]) -> Job:
         """See :meth:`Client.job`."""
-        script = str(Path(__file__).with_name("limits.py"))
-        commands = [
-            [sys.executable, "-S", script, "drain", account.host, str(account.port), account.user, account.password]
-            + ([str(account.ca_file)] if account.ca_file else [])
-            for account in accounts
-        ]
-        return Job(commands)
+        mark = state(home) / "drained"
+        what = "list" if mark.exists() else "drain"
+        mark.touch()
+        first, script = accounts[0], str(Path(__file__).with_name("limits.py"))
+        where = [first.host, str(first.port), str(first.ca_file or ""), first.password]
+        return Job([[sys.executable, "-S", script, what, *where, *(account.user for account in accounts)]])
 
 
 class Command(Client):

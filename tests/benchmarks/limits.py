@@ -1,6 +1,7 @@
 """What no fetcher can beat: a client that drains the server, and files that are only written. Standard library alone.
 
-``python limits.py drain HOST PORT USER PASSWORD [CA_FILE]`` and ``python limits.py write MAILDIR SOURCE GROUP``.
+``python limits.py drain HOST PORT CA_FILE PASSWORD USER…``, the same with ``list``, and ``python limits.py write MAILDIR
+SOURCE GROUP``; without a CA_FILE the line is plain.
 """
 
 import ctypes
@@ -8,6 +9,9 @@ import os
 import socket
 import ssl
 import sys
+import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 WINDOW = 2048
@@ -67,10 +71,8 @@ class Line:
                 return min(ended, replies)
 
 
-def drain(host: str, port: str, user: str, password: str, ca_file: str = "") -> None:
+def drain(line: Line) -> None:
     """Retrieves every message of a maildrop and throws it away."""
-    line = Line(host, int(port), ca_file)
-    line.log_in(user, password)
     count = len(line.listing("UIDL"))
     line.listing("LIST")
     asked = done = 0
@@ -80,8 +82,26 @@ def drain(host: str, port: str, user: str, password: str, ca_file: str = "") -> 
             line.send(b"".join(b"RETR %d\r\n" % number for number in range(asked + 1, upto + 1)))
             asked = upto
         done += line.swallow(count - done)
-    line.send(b"QUIT\r\n")
-    line.close()
+
+
+def each(job: Callable[[Line], None], host: str, port: str, ca_file: str, password: str, *users: str) -> None:
+    """Does something in a session of each user, in all of them at once."""
+
+    def session(user: str) -> None:
+        line = Line(host, int(port), ca_file)
+        line.log_in(user, password)
+        job(line)
+        line.send(b"QUIT\r\n")
+        line.close()
+
+    if len(users) == 1:
+        session(*users)
+        return
+    threads = [threading.Thread(target=session, args=(user,)) for user in users]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 def write(maildir: str, source: str, group: str) -> None:
@@ -104,5 +124,11 @@ def write(maildir: str, source: str, group: str) -> None:
     os.close(handle)
 
 
+def survey(line: Line) -> None:
+    """Asks what there is, and retrieves nothing."""
+    line.listing("UIDL")
+    line.listing("LIST")
+
+
 if __name__ == "__main__":
-    {"drain": drain, "write": write}[sys.argv[1]](*sys.argv[2:])
+    {"drain": partial(each, drain), "list": partial(each, survey), "write": write}[sys.argv[1]](*sys.argv[2:])

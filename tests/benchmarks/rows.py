@@ -149,7 +149,7 @@ def row_5(bench: Bench) -> None:
     bench.disk.renew()
     with Distance((bench.server.host, bench.server.port), 0.020) as line:
         courses = {}
-        for client in bench.tools:
+        for client in bench.clients:
             share = SEQUENTIAL_SHARE if client.sequential else 1
             courses[client] = bench.tour(list(corpora)[: MANY // share], port=line.port, factor=share)
         new = Case("5.new", f"{MANY} accounts with 5 new messages each, RTT 20 ms", messages, octets, MANY)

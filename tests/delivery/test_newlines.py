@@ -37,6 +37,10 @@ def test_any_split_gives_what_the_whole_gives(message: bytes, cuts: list[int]) -
         (b"a\r\r", b"a\r\r"),
         (b"\r\n\r\n", b"\n\n"),
         (b"\0\xff\r\n", b"\0\xff\n"),
+        (b"ab\r\ncd\r\nef\r\n", b"ab\ncd\nef\n"),
+        (b"ab\r\ncd\rxef\r\n", b"ab\ncd\rxef\n"),
+        (b"ab\r\ncd\r\nef\r\r\n", b"ab\ncd\nef\r\n"),
+        (b"ab\r\nc\r\nef\rx", b"ab\nc\nef\rx"),
     ],
 )
 def test_only_the_cr_before_an_lf_goes(wire: bytes, disk: bytes) -> None:
