@@ -1,14 +1,14 @@
 """How a log line looks to a human at a terminal: structlog's console renderer, in fetchd's columns."""
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from structlog.dev import Column, ConsoleRenderer, KeyValueColumnFormatter
 
 from fetchd.observe.escape import shown_value
 
-RenderLine = Callable[[Any, str, Any], str]
-"""The last processor of a structlog chain: (logger, method's name, event dict) → the line."""
+RenderLine = Callable[[dict[str, object]], str]
+"""Makes a line of its fields, ``event`` and ``level`` among them."""
 
 _BELOW: Final = ("problems", "trace")
 """Fields of many lines: they stand under the event, indented, where they cannot pass for a log line."""
@@ -37,12 +37,12 @@ def console_renderer(*, colour: bool) -> RenderLine:
         ],
     )
 
-    def with_fields_below(logger: Any, method: str, fields: dict[str, Any]) -> str:
+    def with_fields_below(fields: dict[str, object]) -> str:
         below = [line for field in _BELOW for line in _lines(fields.pop(field, ""))]
-        return "\n    │ ".join([render(logger, method, fields), *below])
+        return "\n    │ ".join([render(None, str(fields["level"]), fields), *below])
 
     return with_fields_below
 
 
-def _lines(value: str | list[str]) -> list[str]:
-    return value if isinstance(value, list) else value.splitlines()
+def _lines(value: object) -> list[str]:
+    return value if isinstance(value, list) else str(value).splitlines()

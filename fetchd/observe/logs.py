@@ -1,7 +1,7 @@
 """Events as log lines: for humans on a terminal and in the systemd journal, JSON lines elsewhere.
 
-structlog is slow to load (where rich is installed, it loads that too): it is loaded for the first line, so that a
-``fetchd --once`` that has nothing to say does without.
+A line for humans is structlog's work. That is slow to load (20 ms; where rich is installed it loads that too), so it is
+loaded for the first such line; a line of JSON does without.
 
 Every line has ``timestamp``, ``level`` and ``event`` (the event's name, a fixed vocabulary), then ``account`` where it
 concerns one, then the event's fields in their order.
@@ -13,11 +13,12 @@ without the time there, which the journal has itself.
 import os
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import fields
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from fetchd.events import Event
 from fetchd.model import LogSettings, PollResult
@@ -25,6 +26,9 @@ from fetchd.observe.escape import shown_text, shown_unique_id
 from fetchd.observe.lines import WriteLine, for_journal
 from fetchd.observe.repeats import WEIGHED, Repeats
 from fetchd.ports import Clock
+
+if TYPE_CHECKING:
+    from fetchd.observe.console import RenderLine
 
 RANKS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
@@ -77,10 +81,10 @@ class LogRenderer:
         self._lock = threading.Lock()
         self._lost = 0
         self._loading = threading.Lock()
-        self._logger: Any = None
-        self._sink = _Sink(self._put, journal=journal)
         self._head = _Head(clock, local=console, stamped=not (console and journal))
-        self._colour = colour if console else None
+        self._journal = journal
+        self._load = partial(_console, colour=colour) if console else _json
+        self._render: RenderLine | None = None
 
     def __call__(self, event: Event) -> None:
         """Logs an event, or not. Never raises for anything that the stream does."""
@@ -91,54 +95,44 @@ class LogRenderer:
             if not isinstance(event, WEIGHED):
                 self._ignored.add(type(event))
         else:
-            getattr(self._logger or self._loaded(), level)(event.name, **shown_fields(event), **extra)
+            self._put(level, {"event": event.name, **shown_fields(event), **extra})
 
-    def _loaded(self) -> Any:
-        """Returns the structlog chain, which is made once."""
-        with self._loading:
-            if self._logger is None:
-                self._logger = _chain(self._sink, self._head, rank=self._rank, colour=self._colour)
-            return self._logger
-
-    def _put(self, line: str) -> None:
+    def _put(self, level: str, fields: dict[str, object]) -> None:
+        line = (self._render or self._loaded())(self._head(level) | fields)
         with self._lock:
-            if not self._write(line):
+            if not self._write(for_journal(line, level) if self._journal else line):
                 self._lost += 1
                 return
             lost, self._lost = self._lost, 0
-        if lost:
-            self._logger.warning("log.lost", lines=lost)
+        if lost and self._rank <= RANKS["warning"]:
+            self._put("warning", {"event": "log.lost", "lines": lost})
+
+    def _loaded(self) -> "RenderLine":
+        """Returns what makes a line of its fields; that is made once."""
+        with self._loading:
+            if self._render is None:
+                self._render = self._load()
+            return self._render
 
 
-def _structlog() -> Any:
-    """Imports structlog without rich, which it loads where that is installed: 30 ms, for tracebacks nobody prints."""
+def _json() -> "RenderLine":
+    """Letters stay as they are, in UTF-8; what is no printable character is escaped already."""
+    from json import JSONEncoder  # noqa: PLC0415 - for the first line
+
+    return JSONEncoder(ensure_ascii=False).encode
+
+
+def _console(*, colour: bool) -> "RenderLine":
+    """Loads structlog without rich, which it imports where that is installed: 30 ms, for tracebacks nobody prints."""
     hidden = "rich" not in sys.modules
     if hidden:
         sys.modules["rich"] = None  # type: ignore[assignment] # importing it is an ImportError then, as if it were not there
     try:
-        import structlog  # noqa: PLC0415 - see above
+        from fetchd.observe.console import console_renderer  # noqa: PLC0415 - see above
     finally:
         if hidden:
             del sys.modules["rich"]
-    return structlog
-
-
-def _chain(sink: "_Sink", head: "_Head", *, rank: int, colour: bool | None) -> Any:
-    """Returns a structlog logger; ``colour`` is None for JSON lines."""
-    structlog = _structlog()
-    if colour is None:
-        # Letters stay as they are, in UTF-8; what is no printable character is escaped already.
-        render: Any = structlog.processors.JSONRenderer(ensure_ascii=False)
-    else:
-        from fetchd.observe.console import console_renderer  # noqa: PLC0415 - see above
-
-        render = console_renderer(colour=colour)
-    return structlog.wrap_logger(
-        sink,
-        processors=[head, render],
-        wrapper_class=structlog.make_filtering_bound_logger(rank),
-        cache_logger_on_first_use=True,
-    )
+    return console_renderer(colour=colour)
 
 
 def shown_fields(event: Event) -> dict[str, object]:
@@ -187,29 +181,19 @@ def _plain(value: object) -> object:
 
 
 class _Head:
-    """A processor: puts timestamp, level and event first. UTC for machines, the local time of day for a human."""
+    """What stands first in a line. UTC for machines, the local time of day for a human."""
 
     def __init__(self, clock: Clock, *, local: bool, stamped: bool) -> None:
         self._clock = clock
         self._local = local
         self._stamped = stamped
 
-    def __call__(self, _logger: Any, method: str, event: Any) -> dict[str, Any]:
+    def __call__(self, level: str) -> dict[str, object]:
         if not self._stamped:
-            return {"level": method, "event": event.pop("event"), **event}
+            return {"level": level}
         now = datetime.fromtimestamp(self._clock.wall(), tz=UTC)
         if self._local:
             stamp = f"{now.astimezone():%H:%M:%S}"
         else:
             stamp = now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        return {"timestamp": stamp, "level": method, "event": event.pop("event"), **event}
-
-
-class _Sink:
-    """The end of the structlog chain: one method a level. They differ only for the journal."""
-
-    def __init__(self, put: Callable[[str], None], *, journal: bool) -> None:
-        def at(level: str) -> Callable[[str], None]:
-            return (lambda line: put(for_journal(line, level))) if journal else put
-
-        self.debug, self.info, self.warning, self.error = map(at, ("debug", "info", "warning", "error"))
+        return {"timestamp": stamp, "level": level}

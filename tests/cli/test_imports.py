@@ -90,7 +90,10 @@ def test_once_reads_its_configuration_with_pydantic_and_libyaml(config: Path) ->
     assert {"pydantic", "yaml._yaml", "click", "sqlite3", "fetchd.pop3.session"} <= modules
 
 
-def test_a_log_line_loads_structlog(config: Path) -> None:
-    """The first poll delivers, which is worth a line."""
+@pytest.mark.parametrize(("form", "is_loaded"), [("json", False), ("console", True)])
+def test_a_log_line_loads_structlog_where_a_human_reads_it(config: Path, *, form: str, is_loaded: bool) -> None:
+    """The first poll delivers, which is worth a line; one of JSON takes no more than the standard library has."""
+    config.write_text(config.read_text() + f"log: {form}\n")
     _, modules = loaded_by_once(config)
-    assert "structlog" in modules
+    assert ("structlog" in modules) is is_loaded
+    assert "json" in modules
