@@ -24,8 +24,19 @@ from fetchd.errors import (
     printable,
 )
 from fetchd.intake import Intake, Tally
-from fetchd.model import Account, Deletion, Fate, MessageRef, Plan, PollResult, SecretOAuth, SkipReason, UniqueId
-from fetchd.plan import all_known, make_plan, nothing_to_do
+from fetchd.model import (
+    Account,
+    AllKnown,
+    Deletion,
+    Fate,
+    MessageRef,
+    Plan,
+    PollResult,
+    SecretOAuth,
+    SkipReason,
+    UniqueId,
+)
+from fetchd.plan import all_known, known_once_fetched, make_plan, nothing_to_do
 from fetchd.ports import Connect, Maildrop, Secrets, StopSignal, World
 from fetchd.recovery import Listing, meet, publish_committed, settle_unknown
 
@@ -91,13 +102,13 @@ def _poll(account: Account, stop: StopSignal, *, world: World, tally: Tally) -> 
         intake = Intake(account, stop, world=world, delivery=delivery, tally=tally)
         known = meet(account, listing, world=world, delivery=delivery)  # before anything is published in this session
         settle_unknown(account, unknown, listing, world=world, delivery=delivery, intake=intake)
-        plan = _plan(account, listing, world=world, known=known)
+        plan, then_known = _plan(account, listing, world=world, known=known)
         _say_planned(account, listing, plan, world=world, tally=tally)
         if plan.fetch or plan.delete:
             delivery.ready()
         for refs in _portions(plan.fetch, maildrop, intake):
             intake.fetch(maildrop, refs)
-        intake.settle()
+        intake.settle(then_known if len(intake.delivered) == len(plan.fetch) else None)
         intake.say_what_differed()
         tally.more = tally.delivered > 0 and SkipReason.OVER_LIMIT in tally.skipped
         deletable = intake.delivered if account.policy.delete_after == 0 else []
@@ -142,14 +153,18 @@ def read_listing(maildrop: Maildrop, *, remembers: Callable[[], bool]) -> Listin
     return Listing(found)
 
 
-def _plan(account: Account, listing: Listing, *, world: World, known: bool) -> Plan:
-    """Makes the plan, and records what it says about unique-ids before anything is fetched."""
+def _plan(account: Account, listing: Listing, *, world: World, known: bool) -> tuple[Plan, AllKnown | None]:
+    """Makes the plan, and records what it says about unique-ids before anything is fetched.
+
+    Returns:
+        The plan; and what the store may remember of the listing once all that the plan fetches was delivered.
+    """
     store, name = world.store, account.name
     digest = listing.digest()
     comparable = listing.has_unique_ids and listing.is_complete
     if known and comparable and nothing_to_do(store.all_known(name), digest, account.policy, now=world.now()):
         _say_younger(account, store.listed(name, vanished=(), returned=(), now=world.now()), world=world)
-        return Plan()
+        return Plan(), None
     seen = store.seen(name)
     plan = make_plan(
         listing.refs,
@@ -176,7 +191,7 @@ def _plan(account: Account, listing: Listing, *, world: World, known: bool) -> P
         known=all_known(digest, seen, plan) if comparable else None,
     )
     _say_younger(account, younger, world=world)
-    return plan
+    return plan, known_once_fetched(digest, seen, plan, now=world.now()) if comparable and not younger else None
 
 
 def _portions(refs: Sequence[MessageRef], maildrop: Maildrop, intake: Intake) -> Iterator[Sequence[MessageRef]]:

@@ -14,7 +14,7 @@ from typing import Final
 
 from fetchd import events
 from fetchd.errors import AccountError, DeliveryError, Interrupted, NetworkError, POP3Error, ProtocolError, StoreError
-from fetchd.model import Account, Committed, MessageRef, PollResult, SkipReason, Staged, target_text
+from fetchd.model import Account, AllKnown, Committed, MessageRef, PollResult, SkipReason, Staged, target_text
 from fetchd.names import NO_UNIQUE_ID, message_name
 from fetchd.ports import Delivery, InStep, Maildrop, StagedFile, StopSignal, World, Write
 
@@ -227,11 +227,19 @@ class Intake:
             staged = committed.staged
             emit(events.MessageDelivered(name, committed.uid, staged.size, staged.name))
 
-    def settle(self) -> None:
-        """Seals what was published, and forgets the last batch's names."""
+    def settle(self, known: AllKnown | None = None) -> None:
+        """Seals what was published, and forgets the last batch's names.
+
+        Where publishing moves a file, recovery sees from its being gone that it was published, however late that is:
+        what is forgotten may come back with an outage of the machine's power. An mbox may have been rewritten by then.
+
+        Args:
+            known: the listing, if everything in it is known by now.
+        """
         if self._published:
             self._delivery.seal()
-            self._world.store.settle(self._name, self._published)
+            durable = not self._delivery.publishes_by_moving
+            self._world.store.settle(self._name, self._published, durable=durable, known=known)
             self._published = []
 
     def _stage(self, ref: MessageRef) -> Write:

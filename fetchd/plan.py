@@ -143,6 +143,18 @@ def all_known(listing: bytes, seen: Mapping[UniqueId, Seen], plan: Plan) -> AllK
     return AllKnown(listing, min(ours, default=None))
 
 
+def known_once_fetched(listing: bytes, seen: Mapping[UniqueId, Seen], plan: Plan, *, now: int) -> AllKnown | None:
+    """Returns what :func:`all_known` is going to be once all is delivered that the plan fetches, and nothing deleted.
+
+    None where the plan says more than what to fetch.
+    """
+    if not plan.fetch or plan != Plan(fetch=plan.fetch):
+        return None
+    before = all_known(listing, seen, Plan())
+    oldest = None if before is None else before.oldest
+    return AllKnown(listing, now if oldest is None else min(oldest, now))
+
+
 def nothing_to_do(known: AllKnown | None, listing: bytes, policy: Policy, *, now: int) -> bool:
     """Returns whether the plan for this listing would be empty, as the last one was that was made for it."""
     if known is None or known.listing != listing:

@@ -363,8 +363,18 @@ class Store(Protocol):
         """
         ...
 
-    def settle(self, account: str, names: Sequence[str]) -> None:
-        """Forgets names (and placements of them) that are published and durable."""
+    def settle(
+        self, account: str, names: Sequence[str], *, durable: bool = True, known: AllKnown | None = None
+    ) -> None:
+        """Forgets names (and placements of them) that are published and durable.
+
+        Args:
+            account: the account's name.
+            names: of the messages, as staged.
+            durable: False where nothing is lost if the machine's power takes it back: the next recovery then finds
+                these published.
+            known: a listing of which everything is known with these: until anything changes, :meth:`all_known` has it.
+        """
         ...
 
     def outbox(self, account: str) -> Sequence[Committed]:

@@ -258,6 +258,26 @@ def test_a_long_listing_that_is_all_known_is_not_compared_again_until_it_changes
         assert not bench.store.seen("alice")[UniqueId(b"uid0")].listed
 
 
+def test_a_listing_all_of_which_was_fetched_is_not_compared_again(bench: Bench) -> None:
+    """Nor one of which a part was known before; but one with a message that did not come is."""
+    with patch.object(bench.store, "seen", wraps=bench.store.seen) as asked:
+        fill(bench, 1, 2, 3)
+        assert bench.poll().delivered == 3
+        assert asked.call_count == 1
+        bench.poll()
+        assert asked.call_count == 1
+        fill(bench, 4, 5)
+        assert bench.poll().delivered == 2
+        bench.poll()
+        assert asked.call_count == 2
+        fill(bench, 6)
+        bench.server.refuse = {b"uid6"}
+        bench.poll()
+        assert asked.call_count == 3
+        bench.poll()
+        assert asked.call_count == 4
+
+
 @pytest.mark.parametrize(("limits", "expected"), [(BatchLimits(octets=10), 3), (BatchLimits(seconds=0.0), 2)])
 def test_a_batch_closes_by_octets_and_by_time_where_it_is_proven(
     bench: Bench, limits: BatchLimits, expected: int

@@ -1,5 +1,7 @@
 """fetchd.plan: what a poll fetches, deletes, marks and leaves alone."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,7 +22,7 @@ from fetchd.model import (
     UniqueId,
     UniqueIdsChanged,
 )
-from fetchd.plan import all_known, make_plan, nothing_to_do
+from fetchd.plan import all_known, known_once_fetched, make_plan, nothing_to_do
 from tests.store.memory import MemoryStore
 
 DAY = 86400
@@ -494,6 +496,46 @@ def test_every_message_has_exactly_one_place(uids, sizes, known, deletions, poli
     assert all(uid in known and (complete or uid in uids) for uid in result.forgotten)
     assert not set(result.vanished) & set(uids)
     assert policy.max_messages is None or len(result.fetch) <= policy.max_messages
+
+
+@given(
+    uids=st.lists(st.sampled_from([b"1", b"2", b"3"]), max_size=5),
+    before=st.dictionaries(
+        st.sampled_from([b"1", b"2", b"3"]),
+        st.tuples(st.integers(1, 2), st.integers(NOW - 5 * DAY, NOW), st.sampled_from(Fate), st.booleans()),
+    ),
+    delete_after=st.sampled_from([None, 2 * DAY]),
+    later=st.integers(0, 6 * DAY),
+)
+def test_what_is_known_once_all_is_fetched_needs_no_plan_until_something_is_due(
+    uids, before, delete_after, later
+) -> None:
+    """What would be planned for the same listing, once the messages are delivered, is nothing."""
+    policy, store = Policy(delete_after=delete_after), MemoryStore()
+    for uid, (copies, first_seen, fate, _) in before.items():
+        if fate is Fate.DELIVERED:
+            copied = [Committed(UniqueId(uid), Staged(f"{uid!r}-{copy}", 1)) for copy in range(copies)]
+            store.commit("a", copied, now=first_seen)
+        else:
+            store.mark("a", [UniqueId(uid)] * copies, fate=fate, now=first_seen)
+    gone = [UniqueId(uid) for uid, (*_, listed) in before.items() if not listed]
+    store.listed("a", vanished=gone, returned=(), now=NOW)
+    refs = [MessageRef(n, UniqueId(uid), 9) for n, uid in enumerate(uids, 1)]
+    result = make_plan(refs, store.seen("a"), policy=policy, known=True, now=NOW)
+    known = known_once_fetched(b"digest", store.seen("a"), result, now=NOW)
+    assert known is None or result == Plan(fetch=result.fetch)
+    store.commit("a", [Committed(ref.uid, Staged(f"n{ref.number}", 1)) for ref in result.fetch], now=NOW)
+    if nothing_to_do(known, b"digest", policy, now=NOW + later):
+        assert make_plan(refs, store.seen("a"), policy=policy, known=True, now=NOW + later) == Plan()
+
+
+def test_what_is_known_once_all_is_fetched_is_as_old_as_the_oldest() -> None:
+    """And None where there is more to do than to fetch, or nothing."""
+    plan = Plan(fetch=(MessageRef(2, UniqueId(b"b"), 1),))
+    assert known_once_fetched(b"digest", seen(b"a"), plan, now=NOW) == AllKnown(b"digest", seen(b"a")[b"a"].first_seen)
+    assert known_once_fetched(b"digest", {}, plan, now=NOW) == AllKnown(b"digest", NOW)
+    assert known_once_fetched(b"digest", seen(b"a"), replace(plan, vanished=(UniqueId(b"a"),)), now=NOW) is None
+    assert known_once_fetched(b"digest", seen(b"a"), Plan(), now=NOW) is None
 
 
 @given(

@@ -11,6 +11,7 @@ a folder to Maildir++ readers), and not reached by what sweeps tmp/ of old files
 
 import mailbox
 import os
+import stat
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -70,15 +71,32 @@ class Maildir(mailbox.Maildir):
     def prepare(self, *, create: bool = True, waiting: bool = True) -> None:
         """Checks the Maildir and opens its staging: see ``ports.Delivery``.
 
-        Where its staging directory is as it was left by an earlier session, that waits for :meth:`ready`.
+        Where nothing of the account's is in its staging directory, that waits for :meth:`ready`.
         """
         self.close()
-        self._is_glance = not waiting and self._sightings.is_as_seen(self._account, self._staging.path)
+        self._is_glance = not (waiting or create) and self._is_settled()
         if not self._is_glance:
             self._open(create=create, waiting=waiting)
 
+    def _is_settled(self) -> bool:
+        """Returns whether nothing of the account's is staged, in a Maildir that looks as it should from outside."""
+        path = self._staging.path
+        if self._sightings.is_as_seen(self._account, path):
+            return True
+        require_unswayed(self._root)
+        try:
+            before = os.lstat(path)
+            is_settled = self._staging.holds_nothing() and all(
+                _is_own_directory(os.lstat(f"{self._root}/{name}"), before.st_dev) for name in SUBDIRECTORIES
+            )
+        except OSError:
+            return False  # opening it says what is wrong
+        if is_settled:
+            self._sightings.saw_nothing(self._account, path, before)
+        return is_settled
+
     def ready(self) -> None:
-        """Returns when the Maildir is checked and its staging open."""
+        """Returns when the Maildir is checked closely, and its staging open."""
         if self._is_glance:
             self._is_glance = False
             self._open(create=False, waiting=False)  # it was there
@@ -253,3 +271,9 @@ class Maildir(mailbox.Maildir):
                     continue
             for name in names:
                 yield stem(name)
+
+
+def _is_own_directory(status: os.stat_result, device: int) -> bool:
+    """Returns whether opening it has no reason to complain: see ``ownership.py`` and ``layout.py``."""
+    is_ours = status.st_uid == os.geteuid() and not status.st_mode & stat.S_IWOTH
+    return stat.S_ISDIR(status.st_mode) and is_ours and status.st_dev == device

@@ -167,6 +167,14 @@ class Staging:
             if name.endswith(PART) and self._is_ours(name.removesuffix(PART)):
                 directory.remove(name)
 
+    def holds_nothing(self) -> bool:
+        """Returns whether nothing of this account's is in the directory, which need not be open.
+
+        Raises:
+            OSError: that cannot be told.
+        """
+        return not any(self._is_ours(name.removesuffix(PART)) for name in os.listdir(self.path))
+
     def close(self) -> None:
         """Closes the directory; may be called twice."""
         if self._directory is not None:

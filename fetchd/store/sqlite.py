@@ -169,11 +169,18 @@ class SqliteStore:
                 db.execute(_COUNT_DELIVERED, {"account": number, "messages": len(batch), **_newest(batch)})
                 history.count(db, number, len(batch), now=now)
 
-    def settle(self, account: str, names: Sequence[str]) -> None:
-        """Forgets names that are published and durable, and the placements of which no name is left."""
+    def settle(
+        self, account: str, names: Sequence[str], *, durable: bool = True, known: AllKnown | None = None
+    ) -> None:
+        """Forgets names that are published and durable, and the placements of which no name is left.
+
+        Of one that is not ``durable``, an outage of the machine's power may leave all or nothing.
+        """
         if names:
-            with self._writing(account) as (db, number):
+            with self._writing(account, durable=durable) as (db, number):
                 _settle(db, account, number, names)
+                if known is not None:
+                    remember_all_known(db, number, known)
 
     def outbox(self, account: str) -> Sequence[Committed]:
         """Returns what was committed and not yet settled, in the order committed, each with its target."""
@@ -238,8 +245,9 @@ class SqliteStore:
             before = _listed_at(db, account)
             is_news = known is not None and known != all_known(db, account)
         new_day = before is None or abs(now - before) >= seen.DAY
-        if vanished or returned or forgotten or settled or new_day:
-            with self._changing(account) as (db, number):
+        changes = bool(vanished or returned or forgotten or settled)
+        if changes or new_day:  # of a new day, too, a loss costs no more than that it begins again
+            with self._changing(account, durable=changes) as (db, number):
                 seen.come_and_gone(db, number, vanished, returned, now)
                 seen.forget(db, number, forgotten)
                 seen.settle_deletions(db, number, settled)
@@ -345,9 +353,9 @@ class SqliteStore:
             yield db, id_for_writing(db, account)
 
     @contextmanager
-    def _changing(self, account: str) -> Iterator[tuple[sqlite3.Connection, int]]:
+    def _changing(self, account: str, *, durable: bool = True) -> Iterator[tuple[sqlite3.Connection, int]]:
         """Gives a transaction that changes what is seen: no listing is one of which everything is known any more."""
-        with self._writing(account) as (db, number):
+        with self._writing(account, durable=durable) as (db, number):
             remember_all_known(db, number, None)
             yield db, number
 

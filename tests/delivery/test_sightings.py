@@ -17,15 +17,15 @@ def bench(tmp_path: Path) -> Bench:
     return Bench("maildir", tmp_path)
 
 
-@pytest.fixture
-def sightings(bench: Bench) -> Sightings:
-    """After a session that found nothing left behind."""
+@pytest.fixture(params=["the same process", "another process"])
+def sightings(bench: Bench, request: pytest.FixtureRequest) -> Sightings:
+    """After a session that found nothing left behind; another process knows only what it sees itself."""
     sightings = Sightings()
     first = Maildir(bench.path, "alice", sightings=sightings)
     first.prepare(waiting=False)
     assert first.leftovers() == []
     first.close()
-    return sightings
+    return sightings if request.param == "the same process" else Sightings()
 
 
 def session(bench: Bench, sightings: Sightings, account: str = "alice") -> Maildir:
@@ -72,9 +72,17 @@ def test_another_maildir_in_its_place_is_looked_at_closely(bench: Bench, sightin
 
 def test_what_is_wrong_elsewhere_is_found_before_anything_is_fetched(bench: Bench, sightings: Sightings) -> None:
     (bench.path / "new").rmdir()
-    delivery = session(bench, sightings)
     with pytest.raises(DeliveryError, match="has no new"):
-        delivery.ready()
+        session(bench, sightings).ready()
+
+
+@pytest.mark.parametrize("name", ["tmp", "new", "cur"])
+def test_a_directory_that_is_everybodys_is_found_by_another_process_at_once(bench: Bench, name: str) -> None:
+    """Whoever starts fetchd is told then, and not when there is mail."""
+    bench.prepared().close()
+    (bench.path / name).chmod(0o777)
+    with pytest.raises(DeliveryError, match="everybody may write to"):
+        session(bench, Sightings())
 
 
 def test_what_a_session_left_behind_is_found_by_the_next(bench: Bench, sightings: Sightings) -> None:

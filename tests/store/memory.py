@@ -211,10 +211,13 @@ class MemoryStore:
         with self._at(""):
             return target in self._targets
 
-    def settle(self, account: str, names: Sequence[str]) -> None:
+    def settle(
+        self, account: str, names: Sequence[str], *, durable: bool = True, known: AllKnown | None = None
+    ) -> None:
         if names:
             with self._at(account, write=True) as row:
                 row.settle(names)
+                row.known = row.known if known is None else known
 
     def outbox(self, account: str) -> Sequence[Committed]:
         with self._at(account) as row:
