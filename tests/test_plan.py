@@ -532,7 +532,7 @@ def test_what_is_known_once_all_is_fetched_needs_no_plan_until_something_is_due(
 def test_what_is_known_once_all_is_fetched_is_as_old_as_the_oldest() -> None:
     """And None where there is more to do than to fetch, or nothing."""
     plan = Plan(fetch=(MessageRef(2, UniqueId(b"b"), 1),))
-    assert known_once_fetched(b"digest", seen(b"a"), plan, now=NOW) == AllKnown(b"digest", seen(b"a")[b"a"].first_seen)
+    assert known_once_fetched(b"digest", seen(b"a", age=9), plan, now=NOW) == AllKnown(b"digest", NOW - 9)
     assert known_once_fetched(b"digest", {}, plan, now=NOW) == AllKnown(b"digest", NOW)
     assert known_once_fetched(b"digest", seen(b"a"), replace(plan, vanished=(UniqueId(b"a"),)), now=NOW) is None
     assert known_once_fetched(b"digest", seen(b"a"), Plan(), now=NOW) is None
