@@ -93,8 +93,9 @@ class BodyDecoder:
             shift = start - len(self._held)
             data = self._held + data[start:]
             start = 0
-        dot = self._find_dot(data, start) if data.find(DOT, start) >= 0 else None
-        end = data.find(self._end, dot.start()) if dot else -1
+        found = self._find_dot(data, start) if data.find(DOT, start) >= 0 else None
+        dot = found.start() if found else -1
+        end = data.find(self._end, dot) if found else -1
         if end >= 0:
             self.ended = True
             held, stop = b"", end + len(self._line_end)
@@ -107,7 +108,7 @@ class BodyDecoder:
         if stop == start:
             return b"", position + shift
         self._virtual = 0
-        if dot and dot.start() < stop:
+        if 0 <= dot < stop and dot != end:  # mostly, the first dot is the terminator's
             content = data[start:stop].replace(self._stuffed, self._line_end)
             return content[virtual:], position + shift
         return data[start + virtual : stop], position + shift

@@ -109,7 +109,7 @@ class Fetchd(Client):
     def configure(self, home: Path, accounts: Sequence[Account], **top: object) -> None:
         """Writes ``fetchd.yaml``; ``top`` are further keys of its first level."""
         if len(accounts) > 1:
-            top = {"sessions_per_host": 200, "workers": 200, **top}  # all accounts are on one host here, which is ours
+            top = {"workers": 200, "sessions_per_host": 200, **top}  # all accounts are on one host here, which is ours
         text = yaml.dump(
             {
                 "state": str(state(home) / "fetchd.db"),
@@ -127,7 +127,7 @@ class Fetchd(Client):
             "port": account.port,
             "tls": {"mode": "implicit", "ca_file": str(account.ca_file)} if account.ca_file else "none",
             "user": account.user,
-            "password": account.password,
+            "password": {"file": str(_write(home / f"password-{account.user}", account.password))},
             "deliver": {"maildir": str(maildir(home, account))},
         }
 
