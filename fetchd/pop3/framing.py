@@ -109,7 +109,7 @@ class BodyDecoder:
             return b"", position + shift
         self._virtual = 0
         if 0 <= dot < stop and dot != end:  # mostly, the first dot is the terminator's
-            content = data[start:stop].replace(self._stuffed, self._line_end)
+            content = self._line_end.join(data[start:stop].split(self._stuffed))  # replace() looks for each one twice
             return content[virtual:], position + shift
         return data[start + virtual : stop], position + shift
 

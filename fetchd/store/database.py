@@ -47,12 +47,14 @@ class Database:
         path: absolute, without symbolic links, so that two names of one store share one lock.
         created: whether :meth:`open` found no store and made a new one.
         replaced: how often another file was found at the path since, as after a backup was put back.
+        dropped: how often the connection was given up: what was read before may have been another file's.
     """
 
     def __init__(self, path: Path, lock: StoreLock) -> None:
         self.path = path
         self.created = False
         self.replaced = 0
+        self.dropped = 0
         self._lock = lock
         self._mutex = threading.Lock()
         self._db: sqlite3.Connection | None = None
@@ -207,6 +209,7 @@ class Database:
     def _drop(self) -> None:
         db, self._db = self._db, None
         if db is not None:
+            self.dropped += 1
             self._log.close()
             with contextlib.suppress(sqlite3.Error):
                 db.close()

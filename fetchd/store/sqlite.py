@@ -69,6 +69,9 @@ class SqliteStore:
         self._database = database
         self.created = database.created
         self._listed: dict[str, int] = {}
+        # What stays true once it is, until the file is opened anew, or accounts change their names: asked for once.
+        self._known: dict[str, int] = {}
+        self._delivered_into: dict[str, int] = {}
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -114,12 +117,18 @@ class SqliteStore:
             that maildrop is configured again.
         """
         with self._database.writing() as db:
+            self._known = {}  # while nobody reads
             return configure(db, accounts)
 
     def knows(self, account: str) -> bool:
         """Returns whether this account, or another maildrop under its name, was ever polled to the end of a listing."""
+        if self._known.get(account) == self._database.dropped:
+            return True
         with self._database.reading() as db:
-            return _listed_at(db, account) is not None
+            is_known = _listed_at(db, account) is not None
+            if is_known:
+                self._known[account] = self._database.dropped
+        return is_known
 
     def seen(self, account: str) -> Mapping[UniqueId, Seen]:
         """Returns every unique-id that is remembered for the account; equal values are one object."""
@@ -192,8 +201,13 @@ class SqliteStore:
 
     def delivered_into(self, target: str) -> bool:
         """Returns whether a batch was ever committed for this target, by whichever account."""
+        if self._delivered_into.get(target) == self._database.dropped:
+            return True
         with self._database.reading() as db:
-            return db.execute("SELECT 1 FROM targets WHERE target = ?", (_octets(target),)).fetchone() is not None
+            row = db.execute("SELECT 1 FROM targets WHERE target = ?", (_octets(target),)).fetchone()
+            if row is not None:
+                self._delivered_into[target] = self._database.dropped
+        return row is not None
 
     def mark(self, account: str, uids: Sequence[UniqueId], *, fate: Fate, now: int) -> None:
         """Remembers listed messages as seen without fetching them.

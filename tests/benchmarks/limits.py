@@ -1,7 +1,7 @@
 """What no fetcher can beat: a client that drains the server, and files that are only written. Standard library alone.
 
-``python limits.py drain HOST PORT CA_FILE PASSWORD USER…``, the same with ``list``, and ``python limits.py write MAILDIR
-SOURCE GROUP``; without a CA_FILE the line is plain.
+``python limits.py drain HOST PORT CA_FILE PASSWORD USER…``, the same with ``list``, and
+``python limits.py write MAILDIR SOURCE GROUP``; where CA_FILE is "", the line is plain.
 """
 
 import ctypes

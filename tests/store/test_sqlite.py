@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -385,6 +386,30 @@ def test_a_backup_put_back_while_in_use_is_opened(path: Path, store: SqliteStore
     assert len(store.seen("a")) == 3
     store.commit("a", batch(10), now=NOW)
     assert len(store.seen("a")) == 4
+
+
+def test_what_another_file_does_not_know_is_not_known_any_more(path: Path, store: SqliteStore) -> None:
+    """What is remembered beside the file is the file's: a backup from before may be put back."""
+    backup = path.with_name("backup.db")
+    SqliteStore.open(backup).close()
+    store.commit("a", [replace(one, target="maildir:/srv/a") for one in batch(0)], now=NOW)
+    store.listed("a", vanished=(), returned=(), now=NOW)
+    for _ in range(2):
+        assert (store.knows("a"), store.delivered_into("maildir:/srv/a")) == (True, True)
+    path.unlink()
+    backup.rename(path)
+    with pytest.raises(StoreError, match="was removed or replaced while in use"):
+        store.commit("a", batch(10), now=NOW)
+    assert (store.knows("a"), store.delivered_into("maildir:/srv/a")) == (False, False)
+
+
+def test_a_name_that_an_account_gave_up_is_not_known_any_more(store: SqliteStore) -> None:
+    """Else the first poll of another account under it would not be one, and ``first_poll: skip`` mean nothing."""
+    store.configure({"a": ("host", "alice")})
+    store.listed("a", vanished=(), returned=(), now=NOW)
+    assert store.knows("a")
+    assert store.configure({"b": ("host", "alice")}) == [("a", "b")]
+    assert (store.knows("a"), store.knows("b")) == (False, True)
 
 
 # ── faults ───────────────────────────────────────────────────────────────────────────────────────────────────────
