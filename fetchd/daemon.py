@@ -31,6 +31,9 @@ GRACE: Final = 5.0
 """Seconds that a message in hand may take to come in after a stop was asked for."""
 STOP_LIMIT: Final = 8.0
 """Seconds after which sessions that still run are abandoned: the whole exit takes less than 10."""
+INTERRUPT_GRACE: Final = 1.0
+INTERRUPT_LIMIT: Final = 2.0
+"""The same two after Ctrl-C at ``--once``: somebody waits for the prompt, and what is dropped the next poll fetches."""
 AUTH_FAILURES_TO_HOLD: Final = 5
 """Logins refused in a row after which an account is held, lest the provider locks it."""
 IDLE_LIMIT: Final = 3600.0
@@ -101,6 +104,7 @@ class Daemon:
         self._accounts: Mapping[str, Account] = settings.accounts
         self._schedule = Schedule(sessions_per_host=settings.sessions_per_host, chance=chance)
         self._stop = StopFlag(clock)
+        self._stop_limit = STOP_LIMIT
         self._crew = Crew(size=settings.workers, work=self._work, post=inbox.put)
         self._finished: list[Finished] = []
         self._keep_finished = False
@@ -201,7 +205,9 @@ class Daemon:
                 self._schedule.poll_now(now=self._clock.monotonic())
             case Signal(number=number):
                 self._emit(events.Stopping(signal.Signals(number).name, len(self._schedule.running)))
-                self._stop.request(GRACE)
+                is_impatient = self._keep_finished and number == signal.SIGINT
+                self._stop.request(INTERRUPT_GRACE if is_impatient else GRACE)
+                self._stop_limit = INTERRUPT_LIMIT if is_impatient else STOP_LIMIT
                 self._supervisor.stopping()
             case None:
                 pass
@@ -226,7 +232,7 @@ class Daemon:
         """Waits for the sessions in hand; a second signal drops them at once."""
         if not self._stop.requested():
             return
-        deadline = self._clock.monotonic() + STOP_LIMIT
+        deadline = self._clock.monotonic() + self._stop_limit
         while self._schedule.running and (left := deadline - self._clock.monotonic()) > 0:
             match self._next_message(left):
                 case Finished() as message:

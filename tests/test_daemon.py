@@ -506,6 +506,21 @@ def test_once_takes_a_hangup_for_a_request_to_stop() -> None:
     assert house.said(events.Stopping) == [events.Stopping("SIGHUP", 1)]
 
 
+@pytest.mark.parametrize(("number", "seconds"), [(signal.SIGINT, 2.0), (signal.SIGTERM, 8.0)])
+def test_once_does_not_keep_somebody_waiting_who_interrupts_it(number: signal.Signals, seconds: float) -> None:
+    """Ctrl-C while a server is silent: the prompt is back soon; a service manager's stop has more patience."""
+    leave = threading.Event()
+    house = House([make_account()], lambda account, stop: PollResult(account.name) if leave.wait(30) else None)
+    house.stuck = {"alice"}
+    house.inbox.at(1.0, Signal(number))
+    try:
+        assert house.daemon.run_once() == []
+    finally:
+        leave.set()
+    assert house.clock.monotonic() == 1000.0 + 1.0 + seconds
+    assert house.said(events.Stopped) == [events.Stopped(("alice",))]
+
+
 def test_once_tells_the_store_of_every_account_not_only_the_named() -> None:
     """A renamed account is found by what is no longer configured: naming one must not make the rest look removed."""
     house = House([make_account("a"), make_account("b")])
