@@ -61,7 +61,7 @@ class PartFile:
         self._held.append(octets)
         self._held_octets += len(octets)
         if self._held_octets >= CHUNK:
-            self._spill()
+            self._spill(self._held_octets - self._held_octets % CHUNK)
 
     def finish(self) -> Staged:
         """Ends the file under the name that says how long it is; :meth:`Staging.flush` puts it on disk.
@@ -79,7 +79,8 @@ class PartFile:
             self._directory.write_new(name, self._held[0] if len(self._held) == 1 else b"".join(self._held))
             self._size = self._held_octets
         else:
-            self._spill()
+            if self._held_octets:
+                self._spill(self._held_octets)
             self._complete(self._file, name)
         self._is_open = False
         return Staged(name, self._size)
@@ -95,21 +96,25 @@ class PartFile:
         with suppress(DeliveryError):
             self._directory.remove(self._name + PART)
 
-    def _spill(self) -> None:
-        """Writes what is held to the file; a long message is on its way to disk meanwhile."""
+    def _spill(self, most: int) -> None:
+        """Writes ``most`` octets of what is held to the file; a long message is on its way to disk meanwhile.
+
+        In whole chunks, however the octets came in: the kernel's pages are filled once, and a run is like another.
+        """
         if not self._is_open:
             raise ValueError(f"{self._name} is finished or abandoned")
         if self._file is None:
             self._file = self._directory.create(self._name + PART)
         descriptor = self._file.fileno()
+        held = b"".join(self._held)
+        rest = held[most:]
         try:
-            for octets in self._held:
-                write_all(descriptor, octets)
+            write_all(descriptor, held[:most])
         except OSError as error:
             self.abandon()
             raise self._failed("cannot write to", error) from error
-        self._size += self._held_octets
-        self._held, self._held_octets = [], 0
+        self._size += most
+        self._held, self._held_octets = [rest] if rest else [], len(rest)
         if self._size - self._started >= _WRITE_BEHIND:
             kernel.start_writing(descriptor, self._started, self._size - self._started)
             self._started = self._size
