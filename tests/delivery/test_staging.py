@@ -1,6 +1,7 @@
 """How a long message gets to disk: in the same pieces, whatever the network makes of it."""
 
 import os
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -37,7 +38,7 @@ def test_a_long_message_is_written_in_whole_chunks(tmp_path: Path, cuts: list[in
     staging.open(create=True)
     message = os.urandom(octets).replace(b"\r", b"x")
     edges = [0, *sorted(min(cut, octets) for cut in cuts), octets]
-    pieces = [message[start:end] for start, end in zip(edges, edges[1:], strict=False)]
+    pieces = [message[start:end] for start, end in pairwise(edges)]
     there, written = staged(staging, pieces)
     staging.close()
     assert there == message
