@@ -149,30 +149,17 @@ def _write_secrets(found: Sequence[OldConfiguration], directory: Path) -> dict[s
     """Writes each password that is known into a file of its own; returns account → file."""
     directory = directory.absolute()
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    from fetchd.config.placing import place_secret  # noqa: PLC0415 - with the loader, and only for --write-secrets
+
     written = {}
     for account in (account for one in found for account in one.accounts):
         if account.password is None or account.password_command:
             continue
         path = directory / account.name
-        _write_secret(path, account.password.reveal())
+        place_secret(path, account.password.reveal())
         click.echo(f"wrote {path}", err=True)
         written[account.name] = str(path)
     return written
-
-
-def _write_secret(path: Path, octets: bytes) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        descriptor = os.open(path, flags, 0o600)
-    except FileExistsError:
-        if path.is_file() and not path.is_symlink() and path.read_bytes() == octets + b"\n":
-            path.chmod(0o600)
-            return
-        raise UsageError(
-            f"{path} is there already and holds something else: move it away, or name another DIR"
-        ) from None
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(octets + b"\n")
 
 
 def read_octets(path: Path) -> bytes:

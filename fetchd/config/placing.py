@@ -115,6 +115,34 @@ def place_password(beside: Path, name: str, password: bytes, service: pwd.struct
     return directory / taken
 
 
+def place_secret(path: Path, secret: bytes) -> None:
+    """Writes a secret into a new file of its own (0600); where that is there already with the same, makes it private.
+
+    Args:
+        path: the file; its directory is there, and may be anybody's to look into.
+        secret: without a line end.
+
+    Raises:
+        UsageError: the file holds something else.
+        CannotWriteError: it cannot be made.
+    """
+    octets = secret + b"\n"
+    with _translated(path):
+        fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with _written(fd, octets, mode=0o600, owner=None) as staged:
+                os.link(staged, path.name, src_dir_fd=fd, dst_dir_fd=fd, follow_symlinks=False)
+            os.fsync(fd)
+        except FileExistsError:
+            if path.is_symlink() or not path.is_file() or path.read_bytes() != octets:
+                raise UsageError(
+                    f"{path} is there already and holds something else: move it away, or name another directory"
+                ) from None
+            path.chmod(0o600)
+        finally:
+            os.close(fd)
+
+
 def place_new(path: Path, text: str, *, environ: Mapping[str, str], service: pwd.struct_passwd | None) -> Settings:
     """Writes a configuration where none is, once the loader has accepted it: 0600, or root:fetchd 0640 for a service.
 
