@@ -67,6 +67,7 @@ class Maildir(mailbox.Maildir):
         self._claim: Claim | None = None
         self._sightings = sightings or Sightings()
         self._is_glance = False
+        self._is_staging = False
 
     def prepare(self, *, create: bool = True, waiting: bool = True) -> None:
         """Checks the Maildir and opens its staging: see ``ports.Delivery``.
@@ -86,8 +87,10 @@ class Maildir(mailbox.Maildir):
         require_unswayed(self._root)
         try:
             before = os.lstat(path)
-            is_settled = self._staging.holds_nothing() and all(
-                _is_own_directory(os.lstat(f"{self._root}/{name}"), before.st_dev) for name in SUBDIRECTORIES
+            others = [os.lstat(f"{self._root}/{name}") for name in SUBDIRECTORIES]
+            is_settled = (
+                all(_is_own_directory(status, before.st_dev) for status in (before, *others))
+                and self._staging.holds_nothing()
             )
         except OSError:
             return False  # opening it says what is wrong
@@ -129,8 +132,10 @@ class Maildir(mailbox.Maildir):
 
     def stage(self, name: str) -> PartFile:
         """Opens a new file in staging."""
-        self.ready()
-        self._sightings.forget(self._account, self._staging.path)
+        if not self._is_staging:
+            self._is_staging = True
+            self.ready()
+            self._sightings.forget(self._account, self._staging.path)
         return self._staging.stage(name)
 
     def flush_batch(self, batch: Sequence[Staged]) -> bool:
@@ -219,6 +224,7 @@ class Maildir(mailbox.Maildir):
 
     def close(self) -> None:
         """Closes the descriptors; they are closed with the object at the latest."""
+        self._is_staging = False
         self._staging.close()
         if self._claim is not None:
             self._claim.close()

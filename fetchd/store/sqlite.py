@@ -259,8 +259,10 @@ class SqliteStore:
             before = _listed_at(db, account)
             is_news = known is not None and known != all_known(db, account)
         new_day = before is None or abs(now - before) >= seen.DAY
-        changes = bool(vanished or returned or forgotten or settled)
-        if changes or new_day:  # of a new day, too, a loss costs no more than that it begins again
+        # Losing a new day costs no more than that it begins again. Losing the first makes the next poll a first one
+        # again: `first_poll: skip` would mark what came since, which would never be fetched.
+        changes = before is None or bool(vanished or returned or forgotten or settled)
+        if changes or new_day:
             with self._changing(account, durable=changes) as (db, number):
                 seen.come_and_gone(db, number, vanished, returned, now)
                 seen.forget(db, number, forgotten)

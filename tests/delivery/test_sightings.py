@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fetchd.delivery.maildir import Maildir
+from fetchd.delivery.maildir import STAGE, Maildir
 from fetchd.delivery.sightings import Sightings
 from fetchd.errors import DeliveryError
 from tests.delivery.doubles import Bench, MemoryJournal, deliver, new_name, stage
@@ -82,6 +82,15 @@ def test_a_directory_that_is_everybodys_is_found_by_another_process_at_once(benc
     bench.prepared().close()
     (bench.path / name).chmod(0o777)
     with pytest.raises(DeliveryError, match="everybody may write to"):
+        session(bench, Sightings())
+
+
+def test_a_staging_directory_that_is_a_symbolic_link_is_found_by_another_process_at_once(bench: Bench) -> None:
+    bench.prepared().close()
+    staging, elsewhere = bench.path / "tmp" / STAGE, bench.path.with_name("elsewhere")
+    staging.rename(elsewhere)
+    staging.symlink_to(elsewhere)
+    with pytest.raises(DeliveryError, match="is a symbolic link"):
         session(bench, Sightings())
 
 

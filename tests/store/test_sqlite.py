@@ -87,6 +87,17 @@ def test_what_a_listing_shows_again_waits_for_no_disk(store: SqliteStore, monkey
     assert store.all_known("a") == AllKnown(b"digest")
 
 
+def test_that_an_account_is_known_is_on_disk(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A power cut must not make the next poll a first one again: ``first_poll: skip`` would skip what came since."""
+    synced = syncs_of_the_log(monkeypatch)
+    store.mark("a", [UniqueId(b"old")], fate=Fate.SKIPPED, now=NOW)
+    assert len(synced) == 1
+    store.listed("a", vanished=[], returned=[], now=NOW)
+    assert len(synced) == 2
+    store.listed("a", vanished=[], returned=[], now=NOW + DAY)
+    assert len(synced) == 2, "a day that begins again after a power cut costs nothing"
+
+
 def test_a_connection_opened_again_after_an_error_is_as_durable(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     faults = faulty.install(monkeypatch)
     with SqliteStore.open(path) as store:
