@@ -183,8 +183,8 @@ def _killed(bench: Bench, client: Client, course: Course, at: int) -> tuple[int,
     job = client.prepare(home, course.accounts)
     if run(job, home, until=lambda: delivered(box) >= at) is not None:
         raise ToolError(f"{client.name} was done before it could be killed")
-    for lock in state(home).glob("*.lock"):
-        lock.unlink()  # fdm's stale lock: else it never runs again
+    for lock in (*state(home).glob("*.lock"), home / "fetchmail.pid"):
+        lock.unlink(missing_ok=True)  # fdm never runs again, and fetchmail not where another process has that number now
     run(client.prepare(home, course.accounts), home)
     verdict = course.verify(home)
     return verdict.duplicates, verdict.lost
