@@ -133,9 +133,9 @@ class Maildir(mailbox.Maildir):
     def stage(self, name: str) -> PartFile:
         """Opens a new file in staging."""
         if not self._is_staging:
-            self._is_staging = True
             self.ready()
             self._sightings.forget(self._account, self._staging.path)
+            self._is_staging = True
         return self._staging.stage(name)
 
     def flush_batch(self, batch: Sequence[Staged]) -> bool:

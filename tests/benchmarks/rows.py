@@ -184,7 +184,7 @@ def _killed(bench: Bench, client: Client, course: Course, at: int) -> tuple[int,
     if run(job, home, until=lambda: delivered(box) >= at) is not None:
         raise ToolError(f"{client.name} was done before it could be killed")
     for lock in (*state(home).glob("*.lock"), home / "fetchmail.pid"):
-        lock.unlink(missing_ok=True)  # fdm never runs again, and fetchmail not where another process has that number now
+        lock.unlink(missing_ok=True)  # else fdm never runs again, nor fetchmail where its number is another's by now
     run(client.prepare(home, course.accounts), home)
     verdict = course.verify(home)
     return verdict.duplicates, verdict.lost
