@@ -100,7 +100,8 @@ class Fetchd(Client):
 
     def job(self, home: Path, accounts: Sequence[Account]) -> Job:
         """See :meth:`Client.job`."""
-        self.configure(home, accounts)
+        # All accounts at once, as the other tools that can are told to; a daemon does with fetchd's default.
+        self.configure(home, accounts, **({"workers": 200, "sessions_per_host": 200} if len(accounts) > 1 else {}))
         return Job(
             [[sys.executable, "-m", "fetchd", "-c", "fetchd.yaml", "--once"]],
             environment={"PYTHONPATH": str(self.tree)},
@@ -109,7 +110,7 @@ class Fetchd(Client):
     def configure(self, home: Path, accounts: Sequence[Account], **top: object) -> None:
         """Writes ``fetchd.yaml``; ``top`` are further keys of its first level."""
         if len(accounts) > 1:
-            top = {"workers": 200, "sessions_per_host": 200, **top}  # all accounts are on one host here, which is ours
+            top = {"sessions_per_host": 64, **top}  # all accounts are on one host here, which is ours
         text = yaml.dump(
             {
                 "state": str(state(home) / "fetchd.db"),
