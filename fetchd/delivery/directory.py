@@ -115,7 +115,7 @@ class Directory:
             os.fsync(self.descriptor)
 
 
-def write_all(descriptor: int, octets: bytes) -> None:
+def write_all(descriptor: int, octets: bytes | memoryview) -> None:
     """Writes all of it, in as many pieces as the kernel takes.
 
     Raises:

@@ -109,7 +109,8 @@ class PartFile:
         held = b"".join(self._held)
         rest = held[most:]
         try:
-            write_all(descriptor, held[:most])
+            with memoryview(held) as octets:
+                write_all(descriptor, octets[:most])
         except OSError as error:
             self.abandon()
             raise self._failed("cannot write to", error) from error
