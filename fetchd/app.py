@@ -61,7 +61,7 @@ _PATIENCE_WITH_NOTICES = 0.5
 
 
 def log_to(target: TextIO | WriteLine, settings: LogSettings, *, is_tty: bool | None = None) -> events.Emit:
-    """Returns the log renderer for a stream, or for a function that takes lines. structlog is loaded here."""
+    """Returns the log renderer for a stream, or for a function that takes lines."""
     from fetchd.observe.logs import LogRenderer  # noqa: PLC0415 - heavy, and not needed by every command
 
     if not callable(target) and settings.format == "auto" and is_journal(target, os.environ):

@@ -139,8 +139,7 @@ def all_known(listing: bytes, seen: Mapping[UniqueId, Seen], plan: Plan) -> AllK
     """
     if plan != Plan():
         return None
-    ours = (entry.first_seen for entry in seen.values() if entry.listed and entry.fate is not Fate.SKIPPED)
-    return AllKnown(listing, min(ours, default=None))
+    return AllKnown(listing, min(_first_seen_of_ours(seen), default=None))
 
 
 def known_once_fetched(listing: bytes, seen: Mapping[UniqueId, Seen], plan: Plan, *, now: int) -> AllKnown | None:
@@ -150,9 +149,12 @@ def known_once_fetched(listing: bytes, seen: Mapping[UniqueId, Seen], plan: Plan
     """
     if not plan.fetch or plan != Plan(fetch=plan.fetch):
         return None
-    before = all_known(listing, seen, Plan())
-    oldest = None if before is None else before.oldest
-    return AllKnown(listing, now if oldest is None else min(oldest, now))
+    return AllKnown(listing, min([now, *_first_seen_of_ours(seen)]))
+
+
+def _first_seen_of_ours(seen: Mapping[UniqueId, Seen]) -> Iterator[int]:
+    """Yields when each was first seen that may come to be deleted."""
+    return (entry.first_seen for entry in seen.values() if entry.listed and entry.fate is not Fate.SKIPPED)
 
 
 def nothing_to_do(known: AllKnown | None, listing: bytes, policy: Policy, *, now: int) -> bool:
